@@ -1,0 +1,1 @@
+//! The single-writer core that ties strategy, risk and execution together.

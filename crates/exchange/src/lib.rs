@@ -1,0 +1,1 @@
+//! The venue API and its adapters: signing, rate limits, stream sessions, decoding.

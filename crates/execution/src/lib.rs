@@ -1,0 +1,1 @@
+//! Order state machines, order manager, reconciliation; pure.

@@ -1,0 +1,1 @@
+//! What a strategy author needs, from one place.

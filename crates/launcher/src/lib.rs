@@ -1,0 +1,1 @@
+//! Command line, configuration, wiring, stop plan, exit code.

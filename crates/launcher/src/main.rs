@@ -1,0 +1,2 @@
+//! The `launcher` binary: outcome in, exit code out.
+fn main() {}

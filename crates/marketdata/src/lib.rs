@@ -1,0 +1,1 @@
+//! Order books from deltas, gap detection, staleness, bars and streaming indicators; pure.

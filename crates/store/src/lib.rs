@@ -1,0 +1,1 @@
+//! The append-only journal, the authority on what was intended and what happened.

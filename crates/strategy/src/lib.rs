@@ -1,0 +1,1 @@
+//! The trait users implement, and good examples of it.
