@@ -1,1 +1,42 @@
-//! The vocabulary: exact numbers, instruments, orders, reports, positions, events. No IO, no async, no clock.
+//! The vocabulary of Keel: exact numbers, instruments, orders, reports, positions, balances and events.
+//!
+//! No IO, no async, no clock, no random number: every value here means the same in backtest, paper and live.
+//! Money is exact: [`Price`], [`Quantity`] and [`Notional`] are decimals with checked arithmetic; floats are for indicators only.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+#![forbid(unsafe_code)]
+
+/// Exact decimal numbers and their rounding.
+pub mod decimal;
+/// What flows into the engine: market, execution, command and timer events.
+pub mod event;
+/// Identifiers: instruments, orders, trades, strategies, assets.
+pub mod ids;
+/// Instruments with the venue's rules for price, size and value.
+pub mod instrument;
+/// Market data: trades, top of book, depth, bars, funding, mark price.
+pub mod market;
+/// Orders: sides, types, intents, requests and their outcomes.
+pub mod order;
+/// Positions, balances and the portfolio with realised and unrealised profit.
+pub mod portfolio;
+/// What the venue says about our orders: execution reports and fills.
+pub mod report;
+/// What a running system publishes about itself.
+pub mod status;
+/// Points in time and spans, in nanoseconds.
+pub mod time;
+
+pub use decimal::{Notional, NumberError, Price, Quantity, Rounding};
+pub use event::{Command, Event, ExecutionEvent, ExitPolicy, FeedEvent, FeedState, StreamKind};
+pub use ids::{Asset, ClientOrderId, IdError, InlineStr, InstrumentId, StrategyId, TradeId, VenueOrderId};
+pub use instrument::{FilterViolation, Instrument, InstrumentKind, InstrumentStatus, Instruments};
+pub use market::{Bar, BookDelta, BookSnapshot, FundingRate, Level, MarkPrice, MarketEvent, TopOfBook, Trade};
+pub use order::{
+    CancelOrder, CancelOutcome, NewOrder, NotSentReason, OrderIntent, OrderPurpose, OrderStatus, OrderType, QueryOrder,
+    QueryOutcome, Reject, RejectReason, ReplaceOrder, ReplaceOutcome, Side, SubmitAck, SubmitOutcome, TimeInForce,
+    UnknownReason,
+};
+pub use portfolio::{Balance, Portfolio, PortfolioError, Position};
+pub use report::{ExecType, ExecutionReport, Fill, Liquidity, OrderSnapshot};
+pub use status::{OpenOrderView, PositionView, StatusSnapshot, TradingState};
+pub use time::Timestamp;

@@ -1,0 +1,86 @@
+//! What a running system publishes about itself, for people and for the escape path.
+
+use crate::{
+    Balance, ClientOrderId, InstrumentId, Notional, OrderPurpose, Price, Quantity, Side, Timestamp, VenueOrderId,
+};
+use serde::{Deserialize, Serialize};
+
+/// What risk allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TradingState {
+    /// Everything within limits.
+    Active,
+    /// Only orders that reduce positions.
+    Reducing,
+    /// No orders; also the state before recovery is complete.
+    #[default]
+    Halted,
+}
+
+/// An order of ours that is not terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOrderView {
+    /// Our id.
+    pub client_order_id: ClientOrderId,
+    /// The venue's id, when known.
+    pub venue_order_id: Option<VenueOrderId>,
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Side.
+    pub side: Side,
+    /// Quantity ordered.
+    pub quantity: Quantity,
+    /// Quantity filled.
+    pub cum_quantity: Quantity,
+    /// Limit price, where there is one.
+    pub price: Option<Price>,
+    /// What it is for.
+    pub purpose: OrderPurpose,
+    /// State of our order machine, in words (`Live`, `Unknown`, `Settling`, …).
+    pub state: String,
+}
+
+/// A position that is not flat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionView {
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Signed quantity.
+    pub quantity: Quantity,
+    /// Average entry price.
+    pub average_price: Price,
+    /// Profit of what is still open, in quote asset; `None` without a current price.
+    pub unrealized: Option<Notional>,
+    /// Is there a protective order for it?
+    pub is_protected: bool,
+}
+
+/// The state of a run at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusSnapshot {
+    /// Engine time.
+    pub ts: Timestamp,
+    /// What risk allows.
+    pub trading_state: TradingState,
+    /// Orders sent so far (approved by risk).
+    pub orders_total: u64,
+    /// Orders refused by risk.
+    pub orders_denied: u64,
+    /// Orders refused by the venue.
+    pub orders_rejected: u64,
+    /// Fills applied.
+    pub fills_total: u64,
+    /// Orders that are not terminal.
+    pub open_orders: Vec<OpenOrderView>,
+    /// Positions that are not flat.
+    pub positions: Vec<PositionView>,
+    /// Balances.
+    pub balances: Vec<Balance>,
+    /// Realised profit in the account's quote asset, fees not subtracted.
+    pub realized: Notional,
+    /// Fees in the account's quote asset, as far as they were paid in it.
+    pub fees: Notional,
+    /// Market events processed.
+    pub market_events: u64,
+}
