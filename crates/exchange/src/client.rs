@@ -1,0 +1,121 @@
+//! The traits that every adapter implements and that gateway and launcher use.
+
+use crate::{Capabilities, ExchangeError};
+use async_trait::async_trait;
+use keel_model::{
+    Balance, CancelOrder, CancelOutcome, ClientOrderId, ExecutionReport, FeedState, Fill, Instrument, InstrumentId,
+    Instruments, MarketEvent, NewOrder, OrderSnapshot, QueryOrder, QueryOutcome, ReplaceOrder, ReplaceOutcome,
+    StreamKind, SubmitOutcome, Timestamp,
+};
+use std::sync::Arc;
+
+/// What was signed, told right before the first byte of a placement leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SentInfo {
+    /// Our id.
+    pub client_order_id: ClientOrderId,
+    /// Signed timestamp on the venue's clock.
+    pub signed_at: Timestamp,
+    /// Validity of the signature; unit: milliseconds.
+    pub recv_window_ms: u64,
+}
+
+/// Orders and account of one account at one venue. Every call has a total deadline of its own.
+///
+/// Placements are never retried and never redirected by the layers below. `close` is idempotent; afterwards every call
+/// answers [`ExchangeError::Closed`] or `NotSent(Closed)` and no socket is left.
+#[async_trait]
+pub trait ExchangeClient: Send + Sync + std::fmt::Debug {
+    /// What the venue can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// Instruments and their rules, for the symbols asked for (all when empty).
+    async fn instruments(&self, symbols: &[String]) -> Result<Vec<Instrument>, ExchangeError>;
+
+    /// Tells the client which dense index belongs to which symbol; called once before trading.
+    fn set_instruments(&self, instruments: Arc<Instruments>);
+
+    /// The venue's clock. Also refreshes the clock offset used for signing.
+    async fn server_time(&self) -> Result<Timestamp, ExchangeError>;
+
+    /// Places an order. `on_sent` is called exactly once, right before the first byte leaves, unless it never leaves.
+    async fn submit(&self, order: &NewOrder, on_sent: &(dyn Fn(SentInfo) + Send + Sync)) -> SubmitOutcome;
+
+    /// Cancels an order of ours.
+    async fn cancel(&self, cancel: &CancelOrder) -> CancelOutcome;
+
+    /// Cancels one order and places another, where the venue can.
+    async fn replace(&self, replace: &ReplaceOrder, on_sent: &(dyn Fn(SentInfo) + Send + Sync)) -> ReplaceOutcome;
+
+    /// Asks about an order of ours by client order id. Asks the venue's time first, so that "not found" carries it.
+    async fn query(&self, query: &QueryOrder) -> QueryOutcome;
+
+    /// All open orders of one instrument, or of the account.
+    async fn open_orders(&self, instrument: Option<InstrumentId>) -> Result<Vec<OrderSnapshot>, ExchangeError>;
+
+    /// Fills of one instrument since a time, oldest first, with our order id where it can be told.
+    async fn fills(
+        &self,
+        instrument: InstrumentId,
+        since: Timestamp,
+    ) -> Result<Vec<(Option<ClientOrderId>, Fill)>, ExchangeError>;
+
+    /// All balances that are not zero.
+    async fn balances(&self) -> Result<Vec<Balance>, ExchangeError>;
+
+    /// Refuses new calls, ends those under way and closes every connection. Idempotent.
+    async fn close(&self) -> Result<(), ExchangeError>;
+}
+
+/// What to stream of one instrument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Best bid and ask.
+    pub top_of_book: bool,
+    /// The whole book.
+    pub depth: bool,
+    /// Public trades.
+    pub trades: bool,
+}
+
+/// Where a market data feed delivers. Must not block: it is called on the socket's task.
+pub trait FeedSink: Send + Sync {
+    /// A decoded event. Borrowed, so that an engine running inline copies nothing.
+    fn on_market(&self, event: &MarketEvent);
+    /// A stream changed its state.
+    fn on_state(&self, stream: StreamKind, state: FeedState, ts: Timestamp);
+}
+
+/// Where an account feed delivers. Must not block and must not drop: a full lane stops the system in order.
+pub trait AccountSink: Send + Sync {
+    /// A report about an order.
+    fn on_report(&self, report: ExecutionReport);
+    /// Balances that changed.
+    fn on_balances(&self, balances: Vec<Balance>, ts_event: Timestamp);
+    /// The stream changed its state; `Live` again after a loss means: reconcile.
+    fn on_state(&self, state: FeedState, ts: Timestamp);
+}
+
+/// Market data of a venue. Runs until its token is cancelled; reconnects by itself within its budget.
+#[async_trait]
+pub trait MarketDataFeed: Send + std::fmt::Debug {
+    /// Streams until `stop` is cancelled; then closes its sockets with a close frame and returns `Ok`.
+    async fn run(
+        self: Box<Self>,
+        sink: Arc<dyn FeedSink>,
+        stop: tokio_util::sync::CancellationToken,
+    ) -> Result<(), ExchangeError>;
+}
+
+/// The account stream of one account. Runs until its token is cancelled; reconnects by itself within its budget.
+#[async_trait]
+pub trait AccountFeed: Send + std::fmt::Debug {
+    /// Streams until `stop` is cancelled; then closes its socket with a close frame and returns `Ok`.
+    async fn run(
+        self: Box<Self>,
+        sink: Arc<dyn AccountSink>,
+        stop: tokio_util::sync::CancellationToken,
+    ) -> Result<(), ExchangeError>;
+}
