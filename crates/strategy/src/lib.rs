@@ -1,1 +1,89 @@
-//! The trait users implement, and good examples of it.
+//! The trait that strategies implement, the context they act through, and good examples to copy.
+//!
+//! A strategy is called with events, looks at state through [`Context`], and asks for orders; it never sees a socket, a
+//! clock or a thread, so the same code gives the same answer in backtest, paper and live.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![forbid(unsafe_code)]
+
+/// What a strategy sees and acts through.
+pub mod context;
+/// News about an order of the strategy.
+pub mod update;
+
+pub use context::{Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, REQUESTS_MAX, StrategyRequest};
+pub use update::{OrderUpdate, OrderUpdateKind};
+
+use keel_model::{Bar, ClientOrderId, FeedState, Fill, InstrumentId, TopOfBook, Trade};
+use std::fmt;
+use std::time::Duration;
+
+/// What a strategy wants to hear about one instrument. Several for one instrument add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Call [`Strategy::on_top_of_book`].
+    pub top_of_book: bool,
+    /// Keep the whole book and call [`Strategy::on_book`].
+    pub depth: bool,
+    /// Call [`Strategy::on_trade`].
+    pub trades: bool,
+    /// Build bars of this length and call [`Strategy::on_bar`] with each closed one.
+    pub bar_interval: Option<Duration>,
+}
+
+impl Subscription {
+    /// Best bid and ask only.
+    #[must_use]
+    pub const fn top_of_book(instrument: InstrumentId) -> Self {
+        Self { instrument, top_of_book: true, depth: false, trades: false, bar_interval: None }
+    }
+
+    /// Bars of one length.
+    #[must_use]
+    pub const fn bars(instrument: InstrumentId, interval: Duration) -> Self {
+        Self { instrument, top_of_book: false, depth: false, trades: false, bar_interval: Some(interval) }
+    }
+}
+
+/// A trading strategy. Only `name` and `subscriptions` have to be written; every handler defaults to doing nothing.
+///
+/// Handlers run one after the other on the engine's thread and must return soon: a handler that blocks stops everything
+/// but the emergency path. State belongs into `self`; nothing else survives a call.
+pub trait Strategy: Send + fmt::Debug {
+    /// Its name in configuration, logs and reports.
+    fn name(&self) -> &str;
+
+    /// What it wants to hear; asked once, before the start.
+    fn subscriptions(&self) -> Vec<Subscription>;
+
+    /// Trading may begin: recovery is complete and the gate is open.
+    fn on_start(&mut self, _ctx: &mut Context<'_>) {}
+
+    /// The best bid or ask changed.
+    fn on_top_of_book(&mut self, _ctx: &mut Context<'_>, _top: &TopOfBook) {}
+
+    /// A public trade.
+    fn on_trade(&mut self, _ctx: &mut Context<'_>, _trade: &Trade) {}
+
+    /// The depth changed; look at it with [`Context::book`].
+    fn on_book(&mut self, _ctx: &mut Context<'_>, _instrument: InstrumentId) {}
+
+    /// A bar closed.
+    fn on_bar(&mut self, _ctx: &mut Context<'_>, _bar: &Bar) {}
+
+    /// A fill of one of its orders; called once per fill, after position and balances were brought up to date.
+    fn on_fill(&mut self, _ctx: &mut Context<'_>, _client_order_id: ClientOrderId, _fill: &Fill) {}
+
+    /// Any other news about one of its orders.
+    fn on_order(&mut self, _ctx: &mut Context<'_>, _update: &OrderUpdate) {}
+
+    /// The data of an instrument became current, stale, or is down.
+    fn on_feed(&mut self, _ctx: &mut Context<'_>, _instrument: InstrumentId, _state: FeedState) {}
+
+    /// Time has passed; called at the engine's timer, about ten times a second.
+    fn on_timer(&mut self, _ctx: &mut Context<'_>) {}
+
+    /// The last call. Orders asked for here are refused; what becomes of open orders is the exit policy's business.
+    fn on_stop(&mut self, _ctx: &mut Context<'_>) {}
+}

@@ -1,0 +1,256 @@
+//! What a strategy sees and acts through: borrowed engine state in, requests out.
+//!
+//! Invariants: a context lives for one call; nothing here allocates once the request buffer has grown; every submitted
+//! order has its id at once and the id is never used again; at most [`REQUESTS_MAX`] requests leave one call.
+
+use keel_marketdata::OrderBook;
+use keel_model::{
+    Asset, Balance, ClientOrderId, Instrument, InstrumentId, Instruments, NewOrder, OrderIntent, OrderPurpose,
+    OrderType, Portfolio, Position, Price, Quantity, Side, StrategyId, Timestamp, TradingState,
+};
+
+/// The most requests of one call. What exceeds it is refused and counted in [`StrategyRequest::Overflow`].
+pub const REQUESTS_MAX: usize = 256;
+
+/// Makes client order ids: (instance, epoch) are fixed for a run, the sequence counts up from 1 and never repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderIdGenerator {
+    last: ClientOrderId,
+}
+
+impl OrderIdGenerator {
+    /// Starts at sequence 1.
+    #[must_use]
+    pub const fn new(instance: u32, epoch: u32) -> Self {
+        Self { last: ClientOrderId { instance, epoch, sequence: 0 } }
+    }
+
+    /// The next id. The sequence is 64 bits wide and does not come around.
+    #[inline]
+    pub fn next_id(&mut self) -> ClientOrderId {
+        self.last.sequence = self.last.sequence.saturating_add(1);
+        self.last
+    }
+
+    /// The sequence given out last; zero when none was.
+    #[must_use]
+    pub const fn last_sequence(&self) -> u64 {
+        self.last.sequence
+    }
+}
+
+/// What a strategy asks of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrategyRequest {
+    /// Place an order, if risk agrees.
+    Submit(NewOrder),
+    /// Cancel one order of its own.
+    Cancel(ClientOrderId),
+    /// Cancel an order of its own and place another in its stead.
+    Replace {
+        /// The order to cancel.
+        cancel: ClientOrderId,
+        /// The order to place.
+        new: NewOrder,
+    },
+    /// Cancel all orders of its own on an instrument.
+    CancelAll(InstrumentId),
+    /// More than [`REQUESTS_MAX`] requests in one call: this many were refused. Always the last one of a call.
+    Overflow {
+        /// How many were refused.
+        refused: u32,
+    },
+}
+
+/// Where an open order stands, as far as a strategy needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenOrderState {
+    /// On its way; the venue has not answered.
+    Pending,
+    /// Working at the venue.
+    Live,
+    /// A cancel is on its way.
+    Canceling,
+    /// Nobody knows yet whether the venue has it; the instrument takes no new exposure until that is resolved.
+    Unknown,
+}
+
+/// An order that is not terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOrder {
+    /// Our id.
+    pub client_order_id: ClientOrderId,
+    /// Whose order.
+    pub strategy: StrategyId,
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Side.
+    pub side: Side,
+    /// Type.
+    pub order_type: OrderType,
+    /// What it is for.
+    pub purpose: OrderPurpose,
+    /// Limit price, where there is one.
+    pub price: Option<Price>,
+    /// Trigger price, where there is one.
+    pub stop_price: Option<Price>,
+    /// Quantity ordered.
+    pub quantity: Quantity,
+    /// Quantity filled.
+    pub cum_quantity: Quantity,
+    /// Where it stands.
+    pub state: OpenOrderState,
+}
+
+impl OpenOrder {
+    /// What is still to be filled.
+    #[must_use]
+    pub fn leaves(&self) -> Quantity {
+        self.quantity.checked_sub(self.cum_quantity).unwrap_or(Quantity::ZERO)
+    }
+}
+
+/// State that the engine lends for one call, and the buffers it gets back.
+#[derive(Debug)]
+pub struct Lent<'a> {
+    /// Whose call.
+    pub strategy: StrategyId,
+    /// Engine time.
+    pub now: Timestamp,
+    /// What risk allows.
+    pub trading_state: TradingState,
+    /// Instruments by dense index.
+    pub instruments: &'a Instruments,
+    /// Books by dense index of the instrument.
+    pub books: &'a [OrderBook],
+    /// Positions and balances.
+    pub portfolio: &'a Portfolio,
+    /// Orders that are not terminal, of all strategies.
+    pub open_orders: &'a [OpenOrder],
+    /// Source of order ids.
+    pub ids: &'a mut OrderIdGenerator,
+    /// Where requests go; the engine clears and reuses it.
+    pub requests: &'a mut Vec<StrategyRequest>,
+}
+
+/// What a strategy sees and acts through, for one call.
+#[derive(Debug)]
+pub struct Context<'a> {
+    lent: Lent<'a>,
+    // Requests that were there before this call do not count against it.
+    requests_before: usize,
+}
+
+impl<'a> Context<'a> {
+    /// Wraps what the engine lends.
+    #[must_use]
+    #[inline]
+    pub fn new(lent: Lent<'a>) -> Self {
+        let requests_before = lent.requests.len();
+        Self { lent, requests_before }
+    }
+
+    /// Engine time: the largest time that any event has brought.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.lent.now
+    }
+
+    /// Which strategy is being called.
+    #[must_use]
+    pub const fn strategy(&self) -> StrategyId {
+        self.lent.strategy
+    }
+
+    /// What risk allows now: anything, only what reduces, nothing.
+    #[must_use]
+    pub const fn trading_state(&self) -> TradingState {
+        self.lent.trading_state
+    }
+
+    /// The instruments of the run.
+    #[must_use]
+    pub const fn instruments(&self) -> &'a Instruments {
+        self.lent.instruments
+    }
+
+    /// One instrument with its rules.
+    #[must_use]
+    pub fn instrument(&self, id: InstrumentId) -> Option<&'a Instrument> {
+        self.lent.instruments.get(id)
+    }
+
+    /// The order book, while it may be decided on; `None` before data and after a gap.
+    #[must_use]
+    #[inline]
+    pub fn book(&self, id: InstrumentId) -> Option<&'a OrderBook> {
+        self.lent.books.get(id.index()).filter(|book| book.is_live())
+    }
+
+    /// What this system has bought and sold of an instrument. What the account held before does not show here.
+    #[must_use]
+    pub fn position(&self, id: InstrumentId) -> Position {
+        self.lent.portfolio.position(id)
+    }
+
+    /// What the account holds of an asset, by the venue's last word.
+    #[must_use]
+    pub fn balance(&self, asset: Asset) -> Balance {
+        self.lent.portfolio.balance(asset)
+    }
+
+    /// Its own orders that are not terminal. Those asked for in this very call are not among them yet.
+    pub fn open_orders(&self) -> impl Iterator<Item = &'a OpenOrder> + use<'a> {
+        let (strategy, orders) = (self.lent.strategy, self.lent.open_orders);
+        orders.iter().filter(move |order| order.strategy == strategy)
+    }
+
+    /// One of its own orders, while it is not terminal.
+    #[must_use]
+    pub fn open_order(&self, id: ClientOrderId) -> Option<&'a OpenOrder> {
+        self.open_orders().find(|order| order.client_order_id == id)
+    }
+
+    /// Asks for an order. The answer comes to `on_order`: `Denied` by risk, `Rejected` by the venue, or `Accepted`.
+    pub fn submit(&mut self, intent: OrderIntent) -> ClientOrderId {
+        let new = self.new_order(intent);
+        self.push(StrategyRequest::Submit(new));
+        new.client_order_id
+    }
+
+    /// Asks to cancel one of its own orders. Cancelling twice is harmless.
+    pub fn cancel(&mut self, id: ClientOrderId) {
+        self.push(StrategyRequest::Cancel(id));
+    }
+
+    /// Asks to cancel an order and place another in its stead, in one request where the venue can.
+    pub fn replace(&mut self, cancel: ClientOrderId, intent: OrderIntent) -> ClientOrderId {
+        let new = self.new_order(intent);
+        self.push(StrategyRequest::Replace { cancel, new });
+        new.client_order_id
+    }
+
+    /// Asks to cancel all its own orders on an instrument.
+    pub fn cancel_all(&mut self, instrument: InstrumentId) {
+        self.push(StrategyRequest::CancelAll(instrument));
+    }
+
+    fn new_order(&mut self, intent: OrderIntent) -> NewOrder {
+        NewOrder {
+            client_order_id: self.lent.ids.next_id(),
+            strategy: self.lent.strategy,
+            ts_decided: self.lent.now,
+            intent,
+        }
+    }
+
+    fn push(&mut self, request: StrategyRequest) {
+        if self.lent.requests.len() - self.requests_before < REQUESTS_MAX {
+            self.lent.requests.push(request);
+        } else if let Some(StrategyRequest::Overflow { refused }) = self.lent.requests.last_mut() {
+            *refused = refused.saturating_add(1);
+        } else {
+            self.lent.requests.push(StrategyRequest::Overflow { refused: 1 });
+        }
+    }
+}
