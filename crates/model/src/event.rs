@@ -35,6 +35,8 @@ impl Event {
 /// News about our orders and our account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExecutionEvent {
+    /// The intent is durable: the placement may leave as soon as the gate is found open. Optional; `Sent` implies it.
+    Armed(ClientOrderId),
     /// The first byte of a placement is about to leave; `signed_at` is the venue-clock timestamp that was signed and
     /// `recv_window_ms` how long the venue accepts it. Together with the staleness bound they make the fence.
     Sent {
