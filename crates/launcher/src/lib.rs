@@ -1,1 +1,27 @@
 //! Command line, configuration, wiring, stop plan, exit code.
+
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod out;
+pub mod verbs;
+
+/// Name of the strategy that blocks for ever, which only debug builds know: it tests the escape path.
+pub const STUCK_STRATEGY: &str = "stuck-for-tests";
+
+use keel_lifecycle::ExitStatus;
+
+/// Runs the program: outcome in, exit status out. Never panics on a closed pipe, never exits by itself.
+#[must_use]
+pub fn main_with(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitStatus {
+    match verbs::parse(arguments) {
+        verbs::Parsed::Cli(cli) => match verbs::dispatch(*cli) {
+            Ok(status) => status,
+            Err(error) => {
+                out::note(&format!("error: {error}"));
+                ExitStatus::Failed
+            }
+        },
+        verbs::Parsed::Shown(status) => status,
+    }
+}

@@ -1,2 +1,7 @@
 //! The `launcher` binary: outcome in, exit code out.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keel_launcher::main_with(std::env::args_os()).into()
+}

@@ -1,0 +1,567 @@
+//! The configuration: written ([`schema::RawConfig`]), layered ([`layers::Layers`]) and finally checked ([`Config`]).
+//!
+//! Invariant: what a [`Config`] holds can be acted upon; nothing behind it checks a range or parses a text again.
+
+pub mod layers;
+pub mod schema;
+pub mod secrets;
+pub mod text;
+
+use crate::cli::{Common, RunArgs};
+use crate::error::LaunchError;
+use keel_model::{ExitPolicy, Notional, ids::Symbol};
+use layers::Layers;
+use schema::RawConfig;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Strategies that can be named in `strategy.names`: name and what it does.
+pub const STRATEGIES: &[(&str, &str)] = &[
+    ("market-maker", "post-only bid and ask around the middle of the book, moved with the market"),
+    ("ema-cross", "long while the fast moving average of the bars is above the slow one"),
+];
+
+/// Money at stake?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Play money.
+    Paper,
+    /// Real money.
+    Live,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Paper => "paper",
+            Self::Live => "live",
+        })
+    }
+}
+
+/// Where orders go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Venue {
+    /// The simulated exchange inside this process.
+    Embedded,
+    /// A venue that speaks the protocol, at these addresses.
+    Remote(Endpoints),
+}
+
+/// Addresses of a venue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// What people call it.
+    pub name: String,
+    /// REST, `http(s)://host[:port]`.
+    pub rest_url: String,
+    /// Market streams, `ws(s)://host[:port]`.
+    pub stream_url: String,
+    /// WebSocket API, `ws(s)://host[:port]/path`.
+    pub ws_api_url: String,
+    /// Is it a simulated venue of ours on this machine?
+    pub is_simulated: bool,
+}
+
+/// How fast a recording is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// This many times real time.
+    Times(f64),
+    /// As fast as it goes, in process, on a virtual clock.
+    Max,
+}
+
+impl std::fmt::Display for Speed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Times(times) => write!(f, "{times}x"),
+            Self::Max => f.write_str("max"),
+        }
+    }
+}
+
+/// A recorded session to trade.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replay {
+    /// The file.
+    pub file: PathBuf,
+    /// How fast.
+    pub speed: Speed,
+}
+
+/// Settings of the market maker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MarketMaker {
+    /// Value of each quote.
+    pub quote_notional: Notional,
+    /// Distance from the middle; unit: basis points.
+    pub half_spread_bps: f64,
+    /// A quote off by more is moved; unit: basis points.
+    pub requote_bps: f64,
+    /// The most held or owed per instrument.
+    pub inventory_notional_max: Notional,
+}
+
+/// Settings of the moving-average cross.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmaCross {
+    /// Length of a bar.
+    pub bar: Duration,
+    /// Bars of the fast average.
+    pub fast_bars: usize,
+    /// Bars of the slow average.
+    pub slow_bars: usize,
+    /// Value of each entry.
+    pub order_notional: Notional,
+}
+
+/// Limits of risk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RiskSettings {
+    /// Per order.
+    pub order_notional_max: Notional,
+    /// Per instrument.
+    pub position_notional_max: Notional,
+    /// Open at once.
+    pub open_orders_max: u32,
+    /// Placed within a second.
+    pub orders_per_s_max: u32,
+    /// Distance from the market; unit: basis points.
+    pub price_collar_bps: u32,
+    /// Loss of one day.
+    pub daily_loss_max: Notional,
+}
+
+/// When is an order durable?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DurabilityChoice {
+    /// On the disk before it is sent.
+    Power,
+    /// A block of ids is on the disk.
+    Lease,
+    /// Written, not forced.
+    Process,
+}
+
+/// Starting again after a failure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Restart {
+    /// Wanted?
+    pub is_auto: bool,
+    /// The most restarts.
+    pub restarts_max: u64,
+    /// Wait before the first.
+    pub delay: Duration,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogSettings {
+    /// The least that is logged.
+    pub level: tracing::Level,
+    /// JSON on the terminal?
+    pub is_json: bool,
+    /// Files kept.
+    pub files_max: usize,
+}
+
+/// Keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CredentialSettings {
+    /// File, when named.
+    pub file: Option<PathBuf>,
+    /// Ed25519 instead of HMAC?
+    pub is_ed25519: bool,
+}
+
+/// A configuration that can be acted upon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Money at stake?
+    pub mode: Mode,
+    /// Name of the account.
+    pub account: String,
+    /// How long; `None`: until stopped.
+    pub duration: Option<Duration>,
+    /// Folder of everything that is written.
+    pub data_dir: PathBuf,
+    /// What becomes of open orders.
+    pub on_exit: ExitPolicy,
+    /// Seed of the simulated market.
+    pub seed: u64,
+    /// How often a heartbeat line.
+    pub heartbeat: Duration,
+    /// Threads of the trading runtime.
+    pub worker_threads: usize,
+    /// Where orders go.
+    pub venue: Venue,
+    /// Validity of a signed request.
+    pub recv_window: Duration,
+    /// Total limit of one request.
+    pub request_timeout: Duration,
+    /// What is traded.
+    pub symbols: Vec<Symbol>,
+    /// Were the symbols asked for, or are they the default?
+    pub symbols_are_default: bool,
+    /// Keys.
+    pub credentials: CredentialSettings,
+    /// Which strategies.
+    pub strategies: Vec<String>,
+    /// The market maker's settings.
+    pub market_maker: MarketMaker,
+    /// The moving-average cross's settings.
+    pub ema_cross: EmaCross,
+    /// Limits.
+    pub risk: RiskSettings,
+    /// Durability of the journal.
+    pub durability: DurabilityChoice,
+    /// Latency of the embedded venue.
+    pub simulation_latency: Duration,
+    /// Trades a second of the synthetic market.
+    pub simulation_trades_per_s: f64,
+    /// The recording, when one is traded.
+    pub replay: Option<Replay>,
+    /// Time for the whole stop.
+    pub stop_total: Duration,
+    /// Starting again.
+    pub restart: Restart,
+    /// Logs.
+    pub log: LogSettings,
+}
+
+/// Reads all layers.
+pub fn load_layers(common: &Common, run: &RunArgs) -> Result<Layers, LaunchError> {
+    let mut layers = Layers::defaults()?;
+    for file in &common.config {
+        let (name, text) = read_file(file)?;
+        layers.add_text(&name, &text)?;
+    }
+    layers.add_variables(std::env::vars_os())?;
+    common.apply(&mut layers)?;
+    run.apply(&mut layers)?;
+    Ok(layers)
+}
+
+/// Most bytes of a configuration file; a larger one is a mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+fn read_file(path: &Path) -> Result<(String, String), LaunchError> {
+    let is_stdin = path == Path::new("-");
+    let name = if is_stdin { "stdin".to_owned() } else { path.display().to_string() };
+    let failed = |source: std::io::Error| LaunchError::Io {
+        what: "read the configuration",
+        path: PathBuf::from(&name),
+        remedy: "check path and permissions, or write one with `launcher new-config`".into(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let read = if is_stdin {
+        std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(failed)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(LaunchError::config(name, "the file is larger than 1 MiB", "this is not a configuration file"));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+            Err(LaunchError::config(
+                format!("{name}, line {line}"),
+                format!("byte {at} is not UTF-8"),
+                "save the file as UTF-8",
+            ))
+        }
+    }
+}
+
+/// Turns checked layers into a configuration, with the checks that concern more than one key.
+pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
+    let raw = layers.to_raw()?;
+    let refuse = |section: &str, key: &str, cause: String, remedy: &str| {
+        LaunchError::config(layers.origin(section, key), format!("`{section}.{key}`: {cause}"), remedy)
+    };
+    let mode = if raw.run.mode == "live" { Mode::Live } else { Mode::Paper };
+    let replay = replay(layers, &raw)?;
+    let venue = venue(layers, &raw)?;
+    check_mode(layers, mode, &venue, replay.is_some())?;
+    check_account(&raw.run.account).map_err(|cause| refuse("run", "account", cause, "use letters, digits, - and _"))?;
+    if raw.ema_cross.fast_bars_count >= raw.ema_cross.slow_bars_count {
+        let cause =
+            format!("{} is not below slow_bars_count {}", raw.ema_cross.fast_bars_count, raw.ema_cross.slow_bars_count);
+        return Err(refuse("ema_cross", "fast_bars_count", cause, "make the fast average shorter than the slow one"));
+    }
+    let money = |section: &str, key: &str, text: &str| {
+        text.parse::<Notional>().map_err(|error| refuse(section, key, error.to_string(), "write an exact decimal"))
+    };
+    Ok(Config {
+        mode,
+        duration: (raw.run.duration_s > 0.0).then(|| Duration::from_secs_f64(raw.run.duration_s)),
+        data_dir: PathBuf::from(&raw.run.data_dir),
+        on_exit: match raw.run.on_exit.as_str() {
+            "cancel-all" => ExitPolicy::CancelAll,
+            "keep" => ExitPolicy::Keep,
+            "flatten" => ExitPolicy::Flatten,
+            _ => ExitPolicy::CancelEntries,
+        },
+        seed: raw.run.seed,
+        heartbeat: Duration::from_secs_f64(raw.run.heartbeat_s),
+        worker_threads: raw.run.worker_threads_count,
+        recv_window: Duration::from_millis(raw.venue.recv_window_ms),
+        request_timeout: Duration::from_millis(raw.venue.request_timeout_ms),
+        symbols: symbols(layers, &raw)?,
+        symbols_are_default: layers.origin("venue", "symbols") == layers::Origin::Default,
+        credentials: CredentialSettings {
+            file: (!raw.credentials.file.is_empty()).then(|| PathBuf::from(&raw.credentials.file)),
+            is_ed25519: raw.credentials.key_type == "ed25519",
+        },
+        strategies: strategies(layers, &raw)?,
+        market_maker: MarketMaker {
+            quote_notional: money("market_maker", "quote_notional_quote", &raw.market_maker.quote_notional_quote)?,
+            half_spread_bps: raw.market_maker.half_spread_bps,
+            requote_bps: raw.market_maker.requote_bps,
+            inventory_notional_max: money(
+                "market_maker",
+                "inventory_notional_max_quote",
+                &raw.market_maker.inventory_notional_max_quote,
+            )?,
+        },
+        ema_cross: EmaCross {
+            bar: Duration::from_secs(raw.ema_cross.bar_s),
+            fast_bars: usize::try_from(raw.ema_cross.fast_bars_count).unwrap_or(usize::MAX),
+            slow_bars: usize::try_from(raw.ema_cross.slow_bars_count).unwrap_or(usize::MAX),
+            order_notional: money("ema_cross", "order_notional_quote", &raw.ema_cross.order_notional_quote)?,
+        },
+        risk: RiskSettings {
+            order_notional_max: money("risk", "order_notional_max_quote", &raw.risk.order_notional_max_quote)?,
+            position_notional_max: money("risk", "position_notional_max_quote", &raw.risk.position_notional_max_quote)?,
+            open_orders_max: u32::try_from(raw.risk.open_orders_max_count).unwrap_or(u32::MAX),
+            orders_per_s_max: u32::try_from(raw.risk.orders_per_s_max_count).unwrap_or(u32::MAX),
+            price_collar_bps: u32::try_from(raw.risk.price_collar_bps).unwrap_or(u32::MAX),
+            daily_loss_max: money("risk", "daily_loss_max_quote", &raw.risk.daily_loss_max_quote)?,
+        },
+        durability: match raw.journal.durability.as_str() {
+            "lease" => DurabilityChoice::Lease,
+            "process" => DurabilityChoice::Process,
+            _ => DurabilityChoice::Power,
+        },
+        simulation_latency: Duration::from_micros(raw.simulation.latency_us),
+        simulation_trades_per_s: raw.simulation.trades_per_s,
+        stop_total: Duration::from_millis(raw.stop.total_ms),
+        restart: Restart {
+            is_auto: raw.restart.auto,
+            restarts_max: raw.restart.restarts_max_count,
+            delay: Duration::from_secs_f64(raw.restart.delay_s),
+        },
+        log: LogSettings {
+            level: raw.log.level.parse().unwrap_or(tracing::Level::INFO),
+            is_json: raw.log.format == "json",
+            files_max: usize::try_from(raw.log.files_max_count).unwrap_or(7),
+        },
+        account: raw.run.account,
+        venue,
+        replay,
+    })
+}
+
+fn check_mode(layers: &Layers, mode: Mode, venue: &Venue, has_replay: bool) -> Result<(), LaunchError> {
+    let place = layers.origin("run", "mode");
+    match (mode, venue) {
+        (Mode::Live, _) if has_replay => Err(LaunchError::config(
+            place,
+            "live trading of a recording makes no sense",
+            "leave out --live or --replay",
+        )),
+        (Mode::Live, Venue::Embedded) => Err(LaunchError::config(
+            place,
+            "`run.mode` is live, but `venue.name` is embedded, which is play money",
+            "name a venue: --venue binance, or `venue.name` in the configuration",
+        )),
+        (_, Venue::Remote(_)) if has_replay => Err(LaunchError::config(
+            layers.origin("venue", "name"),
+            "a recording is traded on the embedded venue only",
+            "leave out --venue, or serve the recording with `launcher venue --replay FILE`",
+        )),
+        (Mode::Paper, Venue::Remote(endpoints)) if endpoints.name == "binance-testnet" => Err(LaunchError::config(
+            layers.origin("venue", "name"),
+            "the testnet takes real orders of an account with keys, so it is not paper",
+            "use --live --venue binance-testnet with testnet keys, or --venue binance for real data with simulated fills",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_account(account: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if account.is_empty() || account.len() > 32 || !account.chars().all(fits) {
+        return Err(format!("`{account}` is not a name of 1 to 32 characters"));
+    }
+    Ok(())
+}
+
+fn replay(layers: &Layers, raw: &RawConfig) -> Result<Option<Replay>, LaunchError> {
+    let speed = parse_speed(&raw.replay.speed).map_err(|cause| {
+        LaunchError::config(
+            layers.origin("replay", "speed"),
+            format!("`replay.speed`: {cause}"),
+            "write 1, a number such as 20, or max",
+        )
+    })?;
+    Ok((!raw.replay.file.is_empty()).then(|| Replay { file: PathBuf::from(&raw.replay.file), speed }))
+}
+
+/// `1`, `N` or `max`.
+pub fn parse_speed(text: &str) -> Result<Speed, String> {
+    if text == "max" {
+        return Ok(Speed::Max);
+    }
+    match text.trim_end_matches('x').parse::<f64>() {
+        Ok(times) if (0.01..=100_000.0).contains(&times) => Ok(Speed::Times(times)),
+        Ok(times) => Err(format!("{times} is outside 0.01 to 100000")),
+        Err(_) => Err(format!("'{text}' is not a speed")),
+    }
+}
+
+fn symbols(layers: &Layers, raw: &RawConfig) -> Result<Vec<Symbol>, LaunchError> {
+    let refuse = |cause: String| {
+        LaunchError::config(
+            layers.origin("venue", "symbols"),
+            format!("`venue.symbols`: {cause}"),
+            "write symbols as the venue does, such as BTCUSDT",
+        )
+    };
+    if raw.venue.symbols.is_empty() || raw.venue.symbols.len() > 200 {
+        return Err(refuse(format!("{} symbols; between 1 and 200 can be traded", raw.venue.symbols.len())));
+    }
+    let mut symbols: Vec<Symbol> = Vec::new();
+    for text in &raw.venue.symbols {
+        let is_plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+        let symbol =
+            Symbol::new(text).ok().filter(|_| is_plain).ok_or_else(|| refuse(format!("'{text}' is not a symbol")))?;
+        if symbols.contains(&symbol) {
+            return Err(refuse(format!("'{text}' is named twice")));
+        }
+        symbols.push(symbol);
+    }
+    Ok(symbols)
+}
+
+fn strategies(layers: &Layers, raw: &RawConfig) -> Result<Vec<String>, LaunchError> {
+    let place = || layers.origin("strategy", "names");
+    if raw.strategy.names.is_empty() {
+        return Err(LaunchError::config(
+            place(),
+            "`strategy.names` is empty",
+            "name one; `launcher list-strategies` shows them",
+        ));
+    }
+    for (at, name) in raw.strategy.names.iter().enumerate() {
+        if !is_strategy(name) {
+            let near = schema::nearest(name, STRATEGIES.iter().map(|(name, _)| *name));
+            let remedy = near.map_or_else(
+                || "`launcher list-strategies` shows them".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(LaunchError::config(place(), format!("strategy `{name}` is not known"), remedy));
+        }
+        if raw.strategy.names.iter().take(at).any(|other| other == name) {
+            return Err(LaunchError::config(place(), format!("strategy `{name}` is named twice"), "name it once"));
+        }
+    }
+    Ok(raw.strategy.names.clone())
+}
+
+fn is_strategy(name: &str) -> bool {
+    STRATEGIES.iter().any(|(known, _)| *known == name) || (cfg!(debug_assertions) && name == crate::STUCK_STRATEGY)
+}
+
+fn venue(layers: &Layers, raw: &RawConfig) -> Result<Venue, LaunchError> {
+    let checked = |key: &str, text: &str, schemes: [&str; 2]| -> Result<(), LaunchError> {
+        let host = schemes.iter().find_map(|scheme| text.strip_prefix(&format!("{scheme}://")));
+        if host.is_some_and(|host| !host.is_empty() && !host.contains('@') && !host.contains(char::is_whitespace)) {
+            return Ok(());
+        }
+        let cause = format!("`venue.{key}` is '{}', not an address", text::redact_url(text));
+        Err(LaunchError::config(
+            layers.origin("venue", key),
+            cause,
+            format!("write {}://host:port without user or password", schemes[0]),
+        ))
+    };
+    let mut endpoints = if !raw.venue.url.is_empty() {
+        checked("url", &raw.venue.url, ["http", "https"])?;
+        let base = raw.venue.url.trim_end_matches('/');
+        let sockets = base.replacen("http", "ws", 1);
+        Endpoints {
+            name: base.to_owned(),
+            rest_url: base.to_owned(),
+            stream_url: sockets.clone(),
+            ws_api_url: format!("{sockets}/ws-api/v3"),
+            is_simulated: true,
+        }
+    } else {
+        match raw.venue.name.as_str() {
+            "embedded" => return Ok(Venue::Embedded),
+            "binance-testnet" => fixed(
+                "binance-testnet",
+                "https://testnet.binance.vision",
+                "wss://stream.testnet.binance.vision",
+                "wss://ws-api.testnet.binance.vision/ws-api/v3",
+            ),
+            _ => fixed(
+                "binance",
+                "https://api.binance.com",
+                "wss://stream.binance.com:9443",
+                "wss://ws-api.binance.com:443/ws-api/v3",
+            ),
+        }
+    };
+    for (key, own, to, schemes) in [
+        ("rest_url", &raw.venue.rest_url, &mut endpoints.rest_url, ["https", "http"]),
+        ("stream_url", &raw.venue.stream_url, &mut endpoints.stream_url, ["wss", "ws"]),
+        ("ws_api_url", &raw.venue.ws_api_url, &mut endpoints.ws_api_url, ["wss", "ws"]),
+    ] {
+        if !own.is_empty() {
+            checked(key, own, schemes)?;
+            *to = own.trim_end_matches('/').to_owned();
+        }
+    }
+    if raw.run.mode == "paper" && endpoints.is_simulated && !is_loopback(&endpoints.rest_url) {
+        return Err(LaunchError::config(
+            layers.origin("venue", "url"),
+            format!(
+                "`venue.url` {} is not on this machine, and paper orders go only to a simulated venue",
+                endpoints.rest_url
+            ),
+            "use 127.0.0.1, or --venue binance for real data with simulated fills",
+        ));
+    }
+    Ok(Venue::Remote(endpoints))
+}
+
+fn fixed(name: &str, rest: &str, stream: &str, ws_api: &str) -> Endpoints {
+    Endpoints {
+        name: name.into(),
+        rest_url: rest.into(),
+        stream_url: stream.into(),
+        ws_api_url: ws_api.into(),
+        is_simulated: false,
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = url.split("://").nth(1).unwrap_or_default();
+    let host = host.split('/').next().unwrap_or_default();
+    let host = host
+        .strip_prefix('[')
+        .map_or_else(|| host.split(':').next().unwrap_or_default(), |v6| v6.split(']').next().unwrap_or_default());
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! Every key of the configuration, once: its type, range, default and documentation. The typed [`RawConfig`], the table
+//! [`SECTIONS`] that checks and documents values, and the files that `new-config` writes all come from here.
+//!
+//! Invariant: every number has its unit as the last word of its name and a checked range (tested below).
+
+use serde::{Deserialize, Serialize};
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Any text.
+    Text,
+    /// A list of texts.
+    Words,
+    /// A whole number within a range, both ends included.
+    Whole(i64, i64),
+    /// A number within a range, both ends included. Never used for money.
+    Real(f64, f64),
+    /// An exact decimal within a range, both ends included; written as text or as a plain number.
+    Decimal(&'static str, &'static str),
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name within the section.
+    pub name: &'static str,
+    /// What it may be.
+    pub kind: Kind,
+    /// Its default, as TOML.
+    pub default: &'static str,
+    /// What it is for, line by line.
+    pub doc: &'static [&'static str],
+}
+
+/// One section.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for, line by line.
+    pub doc: &'static [&'static str],
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+macro_rules! schema {
+    ($( $(#[doc = $section_doc:literal])* [$section:ident] $raw:ident {
+        $( $(#[doc = $doc:literal])* $key:ident: $type:ty = $default:literal, $kind:expr; )*
+    } )*) => {
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $raw {
+                $( $(#[doc = $doc])* pub $key: $type, )*
+            }
+        )*
+        /// The configuration as it is written: every key present, nothing checked beyond its type.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct RawConfig {
+            $( $(#[doc = $section_doc])* pub $section: $raw, )*
+        }
+        /// All sections in the order in which they are written.
+        pub const SECTIONS: &[Section] = &[$( Section {
+            name: stringify!($section),
+            doc: &[$($section_doc),*],
+            keys: &[$( Key { name: stringify!($key), kind: $kind, default: $default, doc: &[$($doc),*] }, )*],
+        }, )*];
+    };
+}
+
+const YEAR_S: f64 = 31_536_000.0;
+
+schema! {
+    /// What is run, for how long, and what becomes of orders at the end.
+    [run] RawRun {
+        /// `paper` trades play money; `live` trades real money and needs keys and a confirmation.
+        mode: String = "\"paper\"", Kind::Word(&["paper", "live"]);
+        /// Name of the account. Live trading has to be confirmed with it; orders, journal and lock carry it.
+        account: String = "\"paper\"", Kind::Text;
+        /// How long to trade; 0 means until stopped.
+        duration_s: f64 = "0.0", Kind::Real(0.0, YEAR_S);
+        /// Folder for journal, logs, reports and the lock.
+        data_dir: String = "\"./keel-data\"", Kind::Text;
+        /// What becomes of our open orders at the end: `cancel-entries` cancels those that would open or add and leaves
+        /// those that protect a position; `cancel-all` cancels every order of ours; `keep` leaves everything;
+        /// `flatten` cancels every order of ours and closes positions.
+        on_exit: String = "\"cancel-entries\"", Kind::Word(&["cancel-entries", "cancel-all", "keep", "flatten"]);
+        /// Seed of everything that is random in a simulated market. The same seed gives the same market.
+        seed: u64 = "1", Kind::Whole(0, i64::MAX);
+        /// A heartbeat line is printed this often.
+        heartbeat_s: f64 = "60.0", Kind::Real(1.0, 3600.0);
+        /// Threads of the trading runtime. More than 2 help only with many connections.
+        worker_threads_count: usize = "2", Kind::Whole(1, 16);
+    }
+    /// Where orders go and market data comes from.
+    [venue] RawVenue {
+        /// `embedded` starts a simulated exchange inside this process; `binance` is the real one, `binance-testnet` its
+        /// testnet. In paper mode `binance` means real public data with simulated fills: no keys, no orders sent.
+        name: String = "\"embedded\"", Kind::Word(&["embedded", "binance", "binance-testnet"]);
+        /// Address of a separate `launcher venue`, such as "http://127.0.0.1:9080"; empty: none.
+        url: String = "\"\"", Kind::Text;
+        /// REST address instead of the venue's own; empty: the venue's own.
+        rest_url: String = "\"\"", Kind::Text;
+        /// Market stream address instead of the venue's own; empty: the venue's own.
+        stream_url: String = "\"\"", Kind::Text;
+        /// WebSocket API address (orders, account stream) instead of the venue's own; empty: the venue's own.
+        ws_api_url: String = "\"\"", Kind::Text;
+        /// How long the venue may take a signed request; sent with each order.
+        recv_window_ms: u64 = "5000", Kind::Whole(1, 60_000);
+        /// Total time limit of one request.
+        request_timeout_ms: u64 = "10000", Kind::Whole(100, 60_000);
+        /// Instruments to trade, by the venue's symbols.
+        symbols: Vec<String> = "[\"BTCUSDT\", \"ETHUSDT\"]", Kind::Words;
+    }
+    /// Where the keys are. The keys themselves never stand in this file.
+    [credentials] RawCredentials {
+        /// A TOML file with `api_key` and `api_secret` (or `private_key_file` for Ed25519). It must be a regular file of
+        /// yours that nobody else can read (chmod 600). Empty: systemd's $CREDENTIALS_DIRECTORY (keel-api-key,
+        /// keel-api-secret), then the variables KEEL_API_KEY and KEEL_API_SECRET.
+        file: String = "\"\"", Kind::Text;
+        /// How requests are signed.
+        key_type: String = "\"hmac\"", Kind::Word(&["hmac", "ed25519"]);
+    }
+    /// Which strategies decide.
+    [strategy] RawStrategy {
+        /// One or more of: market-maker, ema-cross. Each sees every instrument.
+        names: Vec<String> = "[\"market-maker\"]", Kind::Words;
+    }
+    /// The market maker: a post-only bid and ask around the middle of the book, moved when the market moves.
+    [market_maker] RawMarketMaker {
+        /// Value of each quote.
+        quote_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
+        /// Distance of each quote from the middle of the book.
+        half_spread_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
+        /// A quote is moved when it is off by more than this.
+        requote_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
+        /// The most that may be held or owed per instrument before one side is no longer quoted.
+        inventory_notional_max_quote: String = "\"5000\"", Kind::Decimal("1", "1000000000");
+    }
+    /// The moving-average cross: long while the fast average is above the slow one.
+    [ema_cross] RawEmaCross {
+        /// Length of the bars that are averaged.
+        bar_s: u64 = "1", Kind::Whole(1, 86_400);
+        /// Bars of the fast average.
+        fast_bars_count: u64 = "5", Kind::Whole(1, 10_000);
+        /// Bars of the slow average.
+        slow_bars_count: u64 = "20", Kind::Whole(2, 10_000);
+        /// Value of each entry.
+        order_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
+    }
+    /// Limits that no order passes. An order beyond one is denied, and says so.
+    [risk] RawRisk {
+        /// The most one order may be worth.
+        order_notional_max_quote: String = "\"10000\"", Kind::Decimal("1", "1000000000");
+        /// The most a position in one instrument may be worth, open orders included.
+        position_notional_max_quote: String = "\"50000\"", Kind::Decimal("1", "1000000000");
+        /// The most orders open at once.
+        open_orders_max_count: u64 = "50", Kind::Whole(1, 10_000);
+        /// The most orders placed within any one second.
+        orders_per_s_max_count: u64 = "50", Kind::Whole(1, 10_000);
+        /// The farthest a limit price may be from the market, on the side where it would cost money.
+        price_collar_bps: u64 = "500", Kind::Whole(1, 10_000);
+        /// Loss of one UTC day at which no order that opens or adds is taken any more.
+        daily_loss_max_quote: String = "\"1000\"", Kind::Decimal("1", "1000000000");
+    }
+    /// The journal, the authority on what was done.
+    [journal] RawJournal {
+        /// `power`: every order is on the disk before it is sent. `lease`: only a block of order ids is. `process`:
+        /// written, not forced to the disk; survives a crash of the program, not of the machine.
+        durability: String = "\"power\"", Kind::Word(&["power", "lease", "process"]);
+    }
+    /// The embedded simulated exchange, and `launcher venue`.
+    [simulation] RawSimulation {
+        /// Time that an order takes to the simulated exchange.
+        latency_us: u64 = "200", Kind::Whole(0, 10_000_000);
+        /// Public trades a second and instrument in the synthetic market.
+        trades_per_s: f64 = "4.0", Kind::Real(2.0, 1000.0);
+    }
+    /// Trading a recorded session instead of a live market.
+    [replay] RawReplay {
+        /// The recording (gzip, one frame a line); empty: none. The run ends with it.
+        file: String = "\"\"", Kind::Text;
+        /// `1` is real time, `N` is N times as fast, `max` is as fast as it goes, in process on a virtual clock.
+        speed: String = "\"1\"", Kind::Text;
+    }
+    /// The orderly stop.
+    [stop] RawStop {
+        /// Time that the whole stop may take.
+        total_ms: u64 = "30000", Kind::Whole(1_000, 600_000);
+    }
+    /// Starting again by itself after a failure.
+    [restart] RawRestart {
+        /// Start again after a failure?
+        auto: bool = "false", Kind::Flag;
+        /// The most restarts of one run of the program. More than 10 failures in a row end it in any case.
+        restarts_max_count: u64 = "1000", Kind::Whole(0, 1_000_000);
+        /// Wait before the first restart; doubles with each failure in a row, up to an hour.
+        delay_s: f64 = "30.0", Kind::Real(0.0, 3600.0);
+    }
+    /// What is logged where.
+    [log] RawLog {
+        /// The least that is logged.
+        level: String = "\"info\"", Kind::Word(&["error", "warn", "info", "debug", "trace"]);
+        /// Format on the terminal; the file is always JSON.
+        format: String = "\"human\"", Kind::Word(&["human", "json"]);
+        /// Log files kept; one is begun each day.
+        files_max_count: u64 = "7", Kind::Whole(1, 1000);
+    }
+}
+
+/// Finds a key.
+#[must_use]
+pub fn key(section: &str, name: &str) -> Option<&'static Key> {
+    SECTIONS.iter().find(|it| it.name == section)?.keys.iter().find(|it| it.name == name)
+}
+
+/// The name most like `wrong`, when one is near enough to be meant.
+#[must_use]
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong = wrong.to_ascii_lowercase().replace('-', "_");
+    let limit = (wrong.chars().count() / 2).max(2);
+    names
+        .into_iter()
+        .map(|name| (distance(&wrong, &name.to_ascii_lowercase().replace('-', "_")), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Edits between two words; a swap of neighbours counts as one.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let differs = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (last[j] + 1).min(row[j - 1] + 1).min(last[j - 1] + differs);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(before[j - 2] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_names_its_unit_and_every_key_is_documented() {
+        const UNITS: &[&str] = &["_s", "_ms", "_us", "_bps", "_count", "_quote"];
+        for section in SECTIONS {
+            assert!(!section.doc.is_empty(), "{}", section.name);
+            for key in section.keys {
+                assert!(!key.doc.is_empty(), "{}.{} is not documented", section.name, key.name);
+                if matches!(key.kind, Kind::Whole(..) | Kind::Real(..) | Kind::Decimal(..)) && key.name != "seed" {
+                    assert!(UNITS.iter().any(|unit| key.name.ends_with(unit)), "{}.{}", section.name, key.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_and_nonsense_finds_none() {
+        let names = ["duration_s", "data_dir", "on_exit", "seed"];
+        assert_eq!(nearest("durationn_s", names), Some("duration_s"));
+        assert_eq!(nearest("on-exit", names), Some("on_exit"));
+        assert_eq!(nearest("sede", names), Some("seed"));
+        assert_eq!(nearest("completely_else", names), None);
+    }
+}

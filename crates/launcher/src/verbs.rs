@@ -1,0 +1,133 @@
+//! From the command line to what is done.
+
+use crate::cli::{Cli, Common, NewConfigArgs, RunArgs, Verb};
+use crate::config::{self, STRATEGIES, text};
+use crate::error::LaunchError;
+use crate::out;
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use keel_lifecycle::ExitStatus;
+use std::ffi::OsString;
+use std::io::Write;
+
+/// What came of the command line.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Something to do.
+    Cli(Box<Cli>),
+    /// Help, version or a usage error, already shown.
+    Shown(ExitStatus),
+}
+
+/// Parses the command line. Help and version are successes; a usage error is exit code 1, not clap's 2.
+#[must_use]
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let no_colour = arguments.iter().any(|it| it == "--no-color" || it == "--no-colour") || !out::may_colour(false);
+    let colour = if no_colour { ColorChoice::Never } else { ColorChoice::Auto };
+    let matches = Cli::command().color(colour).try_get_matches_from(arguments);
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => Parsed::Cli(Box::new(cli)),
+        Err(error) => {
+            drop(error.print());
+            Parsed::Shown(if error.use_stderr() { ExitStatus::Failed } else { ExitStatus::Clean })
+        }
+    }
+}
+
+/// Does what was asked for.
+pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
+    let Cli { common, run, verb } = cli;
+    match verb {
+        None => Err(LaunchError::Usage("not yet".into())),
+        Some(Verb::Run(_args)) => Err(LaunchError::Usage("not yet".into())),
+        Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
+        Some(Verb::NewConfig(args)) => new_config(&args),
+        Some(Verb::ListExchanges) => list_exchanges(&common),
+        Some(Verb::ListTimeframes) => list_timeframes(&common),
+        Some(Verb::ListStrategies) => list_strategies(&common),
+        Some(_) => Err(LaunchError::Usage("not yet".into())),
+    }
+}
+
+fn show_config(common: &Common, run: &RunArgs) -> Result<ExitStatus, LaunchError> {
+    let layers = config::load_layers(common, run)?;
+    config::validate(&layers)?;
+    if common.json {
+        out::line(&text::effective_json(&layers).to_string());
+    } else {
+        out::line(&text::effective(&layers));
+    }
+    Ok(ExitStatus::Clean)
+}
+
+fn new_config(args: &NewConfigArgs) -> Result<ExitStatus, LaunchError> {
+    let text = text::documented(args.live);
+    let Some(path) = args.file.as_ref().filter(|path| path.as_os_str() != "-") else {
+        out::line(&text);
+        return Ok(ExitStatus::Clean);
+    };
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|source| LaunchError::Io {
+        what: "write the configuration",
+        path: path.clone(),
+        source,
+        remedy: "name a new file in a folder of yours; existing files are never overwritten".into(),
+    })?;
+    out::note(&format!("wrote {}; look at it with: launcher show-config --config {0}", path.display()));
+    Ok(ExitStatus::Clean)
+}
+
+fn show_list(common: &Common, head: &[&str], rows: &[Vec<String>]) {
+    if common.json {
+        let entries = rows.iter().map(|row| {
+            let fields =
+                head.iter().zip(row).map(|(name, cell)| ((*name).to_owned(), serde_json::Value::from(cell.clone())));
+            serde_json::Value::Object(fields.collect())
+        });
+        out::line(&serde_json::Value::Array(entries.collect()).to_string());
+        return;
+    }
+    let mut table = vec![head.iter().map(|cell| (*cell).to_owned()).collect()];
+    table.extend_from_slice(rows);
+    out::line(&out::table(&table));
+}
+
+fn list_exchanges(common: &Common) -> Result<ExitStatus, LaunchError> {
+    let rows = [
+        ["embedded", "simulated", "simulated exchange inside this process; no keys, no network"],
+        ["binance", "real", "Binance spot; paper: real public data with simulated fills"],
+        ["binance-testnet", "testnet", "Binance spot testnet; needs testnet keys and --live"],
+    ];
+    show_list(common, &["name", "kind", "what"], &rows.map(|row| row.map(str::to_owned).to_vec()));
+    Ok(ExitStatus::Clean)
+}
+
+fn list_timeframes(common: &Common) -> Result<ExitStatus, LaunchError> {
+    let rows = [
+        ("1s", 1),
+        ("5s", 5),
+        ("15s", 15),
+        ("30s", 30),
+        ("1m", 60),
+        ("3m", 180),
+        ("5m", 300),
+        ("15m", 900),
+        ("30m", 1_800),
+        ("1h", 3_600),
+        ("4h", 14_400),
+        ("1d", 86_400),
+    ];
+    let rows: Vec<_> = rows.iter().map(|(name, seconds)| vec![(*name).to_owned(), seconds.to_string()]).collect();
+    show_list(common, &["name", "seconds"], &rows);
+    Ok(ExitStatus::Clean)
+}
+
+fn list_strategies(common: &Common) -> Result<ExitStatus, LaunchError> {
+    let rows: Vec<_> = STRATEGIES.iter().map(|(name, what)| vec![(*name).to_owned(), (*what).to_owned()]).collect();
+    show_list(common, &["name", "what"], &rows);
+    Ok(ExitStatus::Clean)
+}
