@@ -1,1 +1,42 @@
-//! The simulated venue, pure: matching engine with latency, queue and fee models, seeded markets and fault plans.
+//! The simulated venue, pure: a matching engine with accounts, filters, fees, self-trade prevention and order lists; latency
+//! and queue-position models; a seeded synthetic market and a recorded one.
+//!
+//! No IO, no async, no clock: time comes in with every call and never runs backwards inside ([`MatchingEngine::now`] is the
+//! largest time seen). Randomness only from [`rng::Rng`], so the same seed and the same calls give the same events.
+//!
+//! Invariants: for every asset, free + locked over all accounts plus collected fees never changes but by deposits; what an
+//! account has locked is exactly what its open orders need; after every call no book is crossed; a client order id is unique
+//! among the open orders of its account and instrument only, as at real venues. Every history is bounded ([`HistoryLimits`]).
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod accounts;
+mod book;
+/// Settings of the engine and its models.
+pub mod config;
+/// The matching engine.
+pub mod engine;
+/// What the engine reports.
+pub mod event;
+mod hash;
+/// Why a request was refused.
+pub mod reject;
+/// A small seeded random number generator.
+pub mod rng;
+mod store;
+mod tape;
+/// Requests and views of orders.
+pub mod types;
+
+pub use config::{FeeModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
+pub use engine::{KlineSpan, MatchingEngine, SimError};
+pub use event::{
+    AccountTrade, BalanceUpdate, BookChange, BookTicker, ExecReport, Kline, ListReport, PublicTrade, SimEvent,
+    Ticker24h,
+};
+pub use reject::Reject;
+pub use types::{
+    AccountId, AmendRequest, CancelReplace, CancelRequest, CancelRestriction, ClientId, Contingency, ExpiryReason,
+    ListId, ListStatus, OcoLeg, OcoRequest, OrderId, OrderListView, OrderRef, OrderRequest, OrderSize, OrderState,
+    OrderView, ReplaceMode, ReplaceResult, StpMode,
+};

@@ -1,0 +1,311 @@
+//! Matching: an incoming order against the book, self-trade prevention, resting, and triggered stop orders.
+
+use super::MatchingEngine;
+use super::ordering::triggers_up;
+use crate::store::NIL;
+use crate::tape::TapeTrade;
+use crate::types::{ClientId, ExpiryReason, OrderState, OrderView, StpMode};
+use keel_model::{ExecType, OrderType, Side, TimeInForce};
+
+/// Why matching came to an end with something left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Halt {
+    /// Nothing (more) to trade with at the order's price.
+    NoLiquidity,
+    /// The account cannot pay for more.
+    NoFunds,
+    /// Self-trade prevention ended it.
+    Prevented,
+}
+
+impl MatchingEngine {
+    /// Puts a new or triggered order to work: waits, matches, rests or ends. Returns it as it stands afterwards.
+    pub(super) fn work(&mut self, m: usize, slot: u32) -> OrderView {
+        let order = &self.store[slot];
+        let (side, order_type, tif, price) = (order.side(), order.order_type(), order.tif.0, order.price);
+        if order.is_waiting() {
+            let key = (order.stop, order.id);
+            let market = &mut self.markets[m];
+            let stops = if triggers_up(order_type, side) { &mut market.stops_up } else { &mut market.stops_down };
+            stops.insert(key, slot);
+            return self.view_slot(slot);
+        }
+        let limit = order_type.has_price().then_some(price);
+        let is_fok = order_type.has_price() && tif == TimeInForce::Fok;
+        if is_fok && !self.can_fill(m, slot, price) {
+            return self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::UnfilledFok);
+        }
+        let halt = self.match_taker(m, slot, limit);
+        let order = &self.store[slot];
+        if order.state == OrderState::Filled {
+            let view = self.view_slot(slot);
+            self.store.close(slot, self.config.limits.closed_orders_max);
+            self.list_leg_closed(view.list_id);
+            return view;
+        }
+        match halt {
+            Halt::Prevented => self.end_viewed(m, slot, OrderState::ExpiredInMatch, ExpiryReason::SelfTrade),
+            Halt::NoFunds => self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::InsufficientBalance),
+            Halt::NoLiquidity if limit.is_none() => {
+                self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::InsufficientLiquidity)
+            }
+            Halt::NoLiquidity if tif == TimeInForce::Ioc => {
+                self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::UnfilledIoc)
+            }
+            Halt::NoLiquidity if tif == TimeInForce::Fok => {
+                self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::UnfilledFok)
+            }
+            Halt::NoLiquidity => {
+                self.rest(m, slot);
+                self.view_slot(slot)
+            }
+        }
+    }
+
+    pub(super) fn rest(&mut self, m: usize, slot: u32) {
+        let (side, price) = (self.store[slot].side(), self.store[slot].price);
+        let total = self.markets[m].book.push(&mut self.store, slot);
+        self.book_changed(m, side, price, total);
+    }
+
+    fn end_viewed(&mut self, m: usize, slot: u32, state: OrderState, reason: ExpiryReason) -> OrderView {
+        let view = self.view_slot(slot);
+        self.end(m, slot, state, reason, ClientId::EMPTY);
+        OrderView { state, expiry_reason: reason, ts_updated: self.now, ..view }
+    }
+
+    /// Trades the order against the other side as far as its price, funds and self-trade prevention let it.
+    fn match_taker(&mut self, m: usize, slot: u32, limit: Option<i64>) -> Halt {
+        loop {
+            let taker = &self.store[slot];
+            let (side, account, stp) = (taker.side(), taker.account, taker.stp);
+            if taker.quote_quantity == 0 && taker.remaining() == 0 {
+                let is_prevented = taker.state != OrderState::Filled && taker.prevented > 0;
+                return if is_prevented { Halt::Prevented } else { Halt::NoLiquidity };
+            }
+            let Some((price, level)) = self.markets[m].book.best(side.opposite()) else { return Halt::NoLiquidity };
+            let maker = level.head;
+            let crosses = match (limit, side) {
+                (None, _) => true,
+                (Some(limit), Side::Buy) => price <= limit,
+                (Some(limit), Side::Sell) => price >= limit,
+            };
+            if !crosses || maker == NIL {
+                return Halt::NoLiquidity;
+            }
+            if self.store[maker].account == account && stp != StpMode::None {
+                match self.prevent(m, slot, maker, stp, price) {
+                    Some(halt) => return halt,
+                    None => continue,
+                }
+            }
+            let (wanted, short) = self.wanted(m, slot, price);
+            let quantity = wanted.min(self.store[maker].remaining());
+            if quantity <= 0 {
+                return self.settle_quote_order(slot, short);
+            }
+            self.trade(m, slot, maker, price, quantity);
+        }
+    }
+
+    /// An order by quote amount that cannot buy one more step is done; others ran out of funds.
+    fn settle_quote_order(&mut self, slot: u32, short: Halt) -> Halt {
+        let order = &mut self.store[slot];
+        if order.quote_quantity > 0 && order.filled > 0 && short != Halt::NoFunds {
+            order.state = OrderState::Filled;
+        }
+        short
+    }
+
+    /// How much the taker may still trade at this price, and why not more.
+    fn wanted(&self, m: usize, slot: u32, price: i64) -> (i64, Halt) {
+        let order = &self.store[slot];
+        let market = &self.markets[m];
+        let rules = &market.rules;
+        let whole = |quantity: i128| i64::try_from(quantity).unwrap_or(i64::MAX) / rules.step() * rules.step();
+        let mut wanted = order.remaining();
+        if order.quote_quantity > 0 {
+            wanted = whole((order.quote_quantity - order.cum_quote) / i128::from(price));
+        }
+        if order.locked != 0 || order.is_house {
+            return (wanted, Halt::NoLiquidity);
+        }
+        // Not locked: a market order, which pays from the free balance.
+        let payable = match order.side() {
+            Side::Buy => {
+                whole(self.accounts.cell(order.account, market.quote).free / (i128::from(price) * rules.quote_unit))
+            }
+            Side::Sell => whole(self.accounts.cell(order.account, market.base).free / rules.base_unit),
+        };
+        if payable < wanted { (payable, Halt::NoFunds) } else { (wanted, Halt::NoLiquidity) }
+    }
+
+    /// One trade between two orders.
+    fn trade(&mut self, m: usize, taker: u32, maker: u32, price: i64, quantity: i64) {
+        self.decide_list(m, maker);
+        let (taker_id, maker_id, side) = (self.store[taker].id, self.store[maker].id, self.store[taker].side());
+        let (buyer, seller) = if side == Side::Buy { (taker_id, maker_id) } else { (maker_id, taker_id) };
+        let market = &mut self.markets[m];
+        let id = market.next_trade_id;
+        market.next_trade_id += 1;
+        market.is_stop_check_due = true;
+        let trade = TapeTrade { id, ts: self.now, price, quantity, aggressor: side, buyer, seller };
+        market.tape.add(trade);
+        self.publish_trade(m, &trade);
+        self.fill(m, maker, price, quantity, id, true);
+        self.fill(m, taker, price, quantity, id, false);
+        let maker_side = side.opposite();
+        let total = self.markets[m].book.shrink(maker_side, price, quantity);
+        if self.store[maker].state == OrderState::Filled {
+            let list = self.store[maker].list;
+            self.markets[m].book.remove(&mut self.store, maker);
+            self.store.close(maker, self.config.limits.closed_orders_max);
+            self.list_leg_closed((list > 0).then_some(list));
+        }
+        self.book_changed(m, maker_side, price, total);
+    }
+
+    /// Two orders of one account would trade. Returns why matching ends, or `None` to go on.
+    fn prevent(&mut self, m: usize, taker: u32, maker: u32, stp: StpMode, price: i64) -> Option<Halt> {
+        self.decide_list(m, maker);
+        let prevented_id = self.next_prevented_id;
+        self.next_prevented_id += 1;
+        let (taker_left, maker_left) = (self.wanted(m, taker, price).0.max(0), self.store[maker].remaining());
+        let both = taker_left.min(maker_left);
+        let (expire_taker, expire_maker) = match stp {
+            StpMode::None => (false, false),
+            StpMode::ExpireMaker => (false, true),
+            StpMode::ExpireTaker => (true, false),
+            StpMode::ExpireBoth => (true, true),
+            StpMode::Decrement => (taker_left <= maker_left, maker_left <= taker_left),
+        };
+        if stp == StpMode::Decrement {
+            let side = self.store[maker].side();
+            let total = self.markets[m].book.shrink(side, price, both);
+            self.take_away(m, maker, both);
+            self.take_away(m, taker, both);
+            if !expire_maker {
+                self.book_changed(m, side, price, total);
+            }
+        }
+        self.report_prevented(m, maker, taker, prevented_id, both, price, expire_maker);
+        self.report_prevented(m, taker, maker, prevented_id, both, price, expire_taker);
+        if expire_maker {
+            self.end_quietly(m, maker, OrderState::ExpiredInMatch, ExpiryReason::SelfTrade);
+        }
+        expire_taker.then_some(Halt::Prevented)
+    }
+
+    /// Self-trade prevention takes a quantity away from an order and gives its lock back.
+    fn take_away(&mut self, m: usize, slot: u32, quantity: i64) {
+        if self.store[slot].quote_quantity > 0 {
+            return;
+        }
+        let before = self.need(m, slot);
+        self.store[slot].prevented += quantity;
+        let freed = before - self.need(m, slot);
+        self.release(m, slot, freed);
+    }
+
+    /// Would an order of this side and price trade at once?
+    pub(super) fn would_take(&self, m: usize, side: Side, price: i64) -> bool {
+        match (side, self.markets[m].book.best(side.opposite())) {
+            (Side::Buy, Some((best, _))) => best <= price,
+            (Side::Sell, Some((best, _))) => best >= price,
+            (_, None) => false,
+        }
+    }
+
+    /// Can the whole order be filled at once at its limit, given self-trade prevention?
+    fn can_fill(&self, m: usize, slot: u32, limit: i64) -> bool {
+        let taker = &self.store[slot];
+        let mut missing = taker.remaining();
+        for (price, level) in self.markets[m].book.levels(taker.side().opposite()) {
+            let crosses = if taker.side() == Side::Buy { price <= limit } else { price >= limit };
+            if !crosses || missing <= 0 {
+                break;
+            }
+            if taker.stp == StpMode::None {
+                missing -= level.total;
+                continue;
+            }
+            let mut at = level.head;
+            while at != NIL && missing > 0 {
+                let maker = &self.store[at];
+                if maker.account != taker.account {
+                    missing -= maker.remaining();
+                } else if taker.stp != StpMode::ExpireMaker {
+                    return false;
+                }
+                at = maker.level_next;
+            }
+        }
+        missing <= 0
+    }
+
+    /// What buying this quantity costs at most now, in units of price × quantity; what the book lacks costs nothing.
+    pub(super) fn buy_cost(&self, m: usize, quantity: i64) -> i128 {
+        let (mut left, mut cost) = (quantity, 0i128);
+        for (price, level) in self.markets[m].book.levels(Side::Sell) {
+            let taken = left.min(level.total);
+            cost += i128::from(price) * i128::from(taken);
+            left -= taken;
+            if left == 0 {
+                break;
+            }
+        }
+        cost
+    }
+
+    /// How far a quote amount (in units) reaches now: (quantity, amount used).
+    pub(super) fn quote_reach(&self, m: usize, side: Side, amount: i128) -> (i64, i128) {
+        let step = self.markets[m].rules.step();
+        let (mut quantity, mut used) = (0i64, 0i128);
+        for (price, level) in self.markets[m].book.levels(side.opposite()) {
+            let affordable = i64::try_from((amount - used) / i128::from(price)).unwrap_or(i64::MAX) / step * step;
+            let taken = affordable.min(level.total);
+            quantity += taken;
+            used += i128::from(price) * i128::from(taken);
+            if taken < level.total {
+                break;
+            }
+        }
+        (quantity, used)
+    }
+
+    /// Puts every stop order to work whose price the last trade has reached, one after the other; each may trade and so
+    /// trigger others. Ends because each pass takes one out of the finite number that wait.
+    pub(super) fn run_triggers(&mut self, m: usize) {
+        while self.markets[m].is_stop_check_due {
+            let market = &mut self.markets[m];
+            let Some(last) = market.tape.last.map(|trade| trade.price) else { return };
+            let up =
+                market.stops_up.first_key_value().filter(|(key, _)| key.0 <= last).map(|(key, slot)| (*key, *slot));
+            let down = market.stops_down.last_key_value().filter(|(key, _)| key.0 >= last);
+            let down = down.map(|(key, slot)| (*key, *slot));
+            let Some((key, slot)) = up.or(down) else {
+                market.is_stop_check_due = false;
+                return;
+            };
+            if up.is_some() {
+                market.stops_up.remove(&key);
+            } else {
+                market.stops_down.remove(&key);
+            }
+            self.activate(m, slot);
+        }
+    }
+
+    fn activate(&mut self, m: usize, slot: u32) {
+        self.decide_list(m, slot);
+        self.store.set_working(slot, self.now);
+        if matches!(self.store[slot].order_type(), OrderType::StopLoss | OrderType::TakeProfit) {
+            // From here on it is a market order and pays from the free balance.
+            let locked = self.store[slot].locked;
+            self.release(m, slot, locked);
+        }
+        let client = self.store[slot].client_id;
+        self.report(m, slot, ExecType::New, client);
+        self.work(m, slot);
+    }
+}
