@@ -94,7 +94,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// How long to trade: seconds, or 90s, 15m, 1h30m [default: until stopped]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub duration: Option<Duration>,
     /// Trade until stopped (the default)
     #[arg(long, conflicts_with = "duration")]
@@ -118,16 +118,16 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "POLICY")]
     pub on_exit: Option<OnExit>,
     /// Seed of the simulated market
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Start again after a failure
     #[arg(long)]
     pub auto_restart: bool,
     /// The most restarts
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max_restarts: Option<u32>,
     /// Wait before the first restart: seconds, or 90s, 15m; doubles with each failure
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub restart_delay: Option<Duration>,
     /// The simulated venue's throw-away account; keys of real accounts are never taken from the command line
     #[arg(long, value_name = "KEY:SECRET")]
@@ -165,7 +165,7 @@ pub struct VenueArgs {
     #[arg(long, default_value_t = 9080, value_name = "PORT")]
     pub port: u16,
     /// Seed of the synthetic market
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Serve a recorded session instead of the synthetic market
     #[arg(long, value_name = "FILE")]
@@ -180,7 +180,7 @@ pub struct VenueArgs {
     #[arg(long, value_name = "SYMBOLS", value_delimiter = ',')]
     pub symbols: Vec<String>,
     /// Stop by itself after this time
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub duration: Option<Duration>,
 }
 

@@ -3,7 +3,10 @@
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod logging;
 pub mod out;
+pub mod recording;
+pub mod restart;
 pub mod verbs;
 
 /// Name of the strategy that blocks for ever, which only debug builds know: it tests the escape path.

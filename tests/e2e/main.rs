@@ -1,0 +1,5 @@
+//! The real binary, from the outside: what it prints, what it leaves, how it ends. Loopback only; every wait has a limit
+//! that is far above what is expected, and none is a measurement.
+
+mod bad_input;
+mod harness;
