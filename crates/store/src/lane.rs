@@ -1,0 +1,312 @@
+//! The lanes between whoever appends and the writer thread, and the tickets that tell when a record is durable.
+//!
+//! Two lanes: the main one, and a small one for the escape path, which shares no lock with the main one and goes first.
+//! Both are bounded by bytes; a full lane refuses the record, and the order is not sent.
+
+use crate::frame::{self, Kind};
+use crate::record::{RECORD_BYTES_MAX, RECORD_VERSION, Record};
+use crate::{Durability, StoreError};
+use parking_lot::{Condvar, Mutex};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+/// Client order ids that one lease makes safe under policy `lease`.
+pub(crate) const LEASE_IDS: u64 = 1_024;
+
+/// Frames that wait for the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Frames without sequence and checksum.
+    pub(crate) bytes: Vec<u8>,
+    /// Records appended to this lane so far.
+    pub(crate) appended: u64,
+    /// Must this batch be synced whatever the policy?
+    pub(crate) must_sync: bool,
+    leased_to: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) queue: Mutex<Queue>,
+    bytes_max: usize,
+    /// Records of this lane that are durable, in the sense of the policy.
+    done: AtomicU64,
+}
+
+impl Lane {
+    fn new(bytes_max: usize) -> Self {
+        let queue = Queue { bytes: Vec::with_capacity(bytes_max.min(1 << 16)), ..Queue::default() };
+        Self { queue: Mutex::new(queue), bytes_max, done: AtomicU64::new(0) }
+    }
+}
+
+/// Which lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneId {
+    Escape = 0,
+    Main = 1,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    lane: LaneId,
+    position: u64,
+    waker: Waker,
+}
+
+/// Shared between the handles and the writer thread.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) lanes: [Lane; 2],
+    pub(crate) durability: Durability,
+    pub(crate) epoch: u32,
+    /// The first failure; after it nothing becomes durable.
+    failure: OnceLock<StoreError>,
+    /// Why intents are refused although the journal still writes: no space for another segment.
+    pub(crate) no_intents: OnceLock<StoreError>,
+    pub(crate) is_closing: AtomicBool,
+    /// Has the writer thread ended?
+    is_ended: Mutex<bool>,
+    changed: Condvar,
+    waiters: Mutex<Vec<Waiter>>,
+    is_asleep: AtomicBool,
+    pub(crate) writer: OnceLock<Thread>,
+}
+
+impl Shared {
+    pub(crate) fn new(durability: Durability, epoch: u32, lane_bytes_max: usize) -> Self {
+        Self {
+            lanes: [Lane::new(lane_bytes_max / 4), Lane::new(lane_bytes_max)],
+            durability,
+            epoch,
+            failure: OnceLock::new(),
+            no_intents: OnceLock::new(),
+            is_closing: AtomicBool::new(false),
+            is_ended: Mutex::new(false),
+            changed: Condvar::new(),
+            waiters: Mutex::new(Vec::new()),
+            is_asleep: AtomicBool::new(false),
+            writer: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn append(self: &Arc<Self>, id: LaneId, record: &Record) -> Result<Ticket, StoreError> {
+        if let Some(failure) = self.failure.get() {
+            return Err(failure.clone());
+        }
+        if let Some(cause) = self.no_intents.get().filter(|_| record.is_intent()) {
+            return Err(cause.clone());
+        }
+        if self.is_closing.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
+        let lane = self.lane(id);
+        let mut queue = lane.queue.lock();
+        if self.durability == Durability::Lease {
+            self.lease_ids(&mut queue, record)?;
+        }
+        push_frame(&mut queue, record, lane.bytes_max)?;
+        let position = queue.appended;
+        drop(queue);
+        // Pairs with the writer: it announces its sleep, then looks at the lanes once more.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
+            self.unpark();
+        }
+        Ok(Ticket { shared: self.clone(), lane: id, position, waker: None })
+    }
+
+    /// Policy `lease`: makes a block of ids durable before the first of them is used.
+    fn lease_ids(&self, queue: &mut Queue, record: &Record) -> Result<(), StoreError> {
+        let sequence = record.intent_sequence();
+        if sequence > queue.leased_to {
+            let up_to = sequence.saturating_add(LEASE_IDS);
+            push_frame(queue, &Record::IdLease { epoch: self.epoch, up_to }, usize::MAX)?;
+            queue.leased_to = up_to;
+            queue.must_sync = true;
+        }
+        Ok(())
+    }
+
+    fn lane(&self, id: LaneId) -> &Lane {
+        let [escape, main] = &self.lanes;
+        match id {
+            LaneId::Escape => escape,
+            LaneId::Main => main,
+        }
+    }
+
+    fn unpark(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.unpark();
+        }
+    }
+
+    /// Bytes that wait for the writer.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.queue.lock().bytes.len()).sum()
+    }
+
+    /// For the writer: sleeps until there is work, or the journal closes, or `limit` has passed.
+    pub(crate) fn sleep(&self, limit: Duration) {
+        self.is_asleep.store(true, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let has_work = self.is_closing.load(Ordering::Acquire)
+            || self.lanes.iter().any(|lane| !lane.queue.lock().bytes.is_empty());
+        if !has_work {
+            std::thread::park_timeout(limit);
+        }
+        self.is_asleep.store(false, Ordering::Release);
+    }
+
+    /// For the writer: `done[i]` records of lane `i` are durable.
+    pub(crate) fn acknowledge(&self, done: [u64; 2]) {
+        for (lane, done) in self.lanes.iter().zip(done) {
+            lane.done.store(done, Ordering::Release);
+        }
+        self.wake();
+    }
+
+    /// Nothing becomes durable from now on. The first failure is kept.
+    pub(crate) fn fail(&self, cause: &StoreError) {
+        let failure = match cause {
+            StoreError::Poisoned { .. } => cause.clone(),
+            cause => StoreError::Poisoned { cause: cause.to_string() },
+        };
+        if self.failure.set(failure).is_ok() {
+            tracing::error!(%cause, "the journal failed; no further order is sent, cancels still work");
+        }
+        self.wake();
+    }
+
+    pub(crate) fn failure(&self) -> Option<&StoreError> {
+        self.failure.get()
+    }
+
+    /// For the writer: it has ended.
+    pub(crate) fn end(&self) {
+        *self.is_ended.lock() = true;
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let mut waiters = self.waiters.lock();
+        let failed = self.failure.get().is_some();
+        waiters.retain(|waiter| {
+            let is_waiting = !failed && self.lane(waiter.lane).done.load(Ordering::Acquire) < waiter.position;
+            if !is_waiting {
+                waiter.waker.wake_by_ref();
+            }
+            is_waiting
+        });
+        drop(waiters);
+        // Taking the lock orders this after the check of whoever is about to wait.
+        drop(self.is_ended.lock());
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn close(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
+        self.unpark();
+    }
+
+    /// Waits until the writer has ended.
+    pub(crate) fn wait_ended(&self, limit: Duration) -> bool {
+        let mut is_ended = self.is_ended.lock();
+        if !*is_ended {
+            self.changed.wait_while_for(&mut is_ended, |ended| !*ended, limit);
+        }
+        *is_ended
+    }
+
+    fn state_of(&self, lane: LaneId, position: u64) -> Option<Result<(), StoreError>> {
+        if self.lane(lane).done.load(Ordering::Acquire) >= position {
+            return Some(Ok(()));
+        }
+        self.failure.get().map(|failure| Err(failure.clone()))
+    }
+}
+
+fn push_frame(queue: &mut Queue, record: &Record, bytes_max: usize) -> Result<(), StoreError> {
+    let at = frame::begin(&mut queue.bytes);
+    let refused = match record.encode(&mut queue.bytes) {
+        Err(error) => Some(error),
+        Ok(()) => {
+            let (total, bytes) = (queue.bytes.len() + 4, queue.bytes.len() - at - frame::FRAME_HEADER);
+            if bytes > RECORD_BYTES_MAX {
+                Some(StoreError::TooLarge { bytes, max: RECORD_BYTES_MAX })
+            } else if total > bytes_max {
+                Some(if at == 0 {
+                    StoreError::TooLarge { bytes, max: bytes_max }
+                } else {
+                    StoreError::LaneFull { bytes: at }
+                })
+            } else {
+                None
+            }
+        }
+    };
+    if let Some(error) = refused {
+        queue.bytes.truncate(at);
+        return Err(error);
+    }
+    frame::end(&mut queue.bytes, at, Kind::Record, RECORD_VERSION);
+    queue.appended += 1;
+    Ok(())
+}
+
+/// Tells when an appended record is durable in the sense of the policy. Dropping it takes nothing back.
+///
+/// Await it inside a runtime (it never blocks a worker), or call [`Ticket::wait_blocking`] on a plain thread.
+#[derive(Debug)]
+#[must_use = "a record is durable only once its ticket says so"]
+pub struct Ticket {
+    shared: Arc<Shared>,
+    lane: LaneId,
+    position: u64,
+    waker: Option<Waker>,
+}
+
+impl Ticket {
+    /// Is the record durable, or is it known that it never will be? `None`: not yet decided.
+    #[must_use]
+    pub fn try_wait(&self) -> Option<Result<(), StoreError>> {
+        self.shared.state_of(self.lane, self.position)
+    }
+
+    /// Blocks the calling thread until the record is durable, at most for `limit`.
+    pub fn wait_blocking(&self, limit: Duration) -> Result<(), StoreError> {
+        let mut ended = self.shared.is_ended.lock();
+        let undecided = |_: &mut bool| self.try_wait().is_none();
+        self.shared.changed.wait_while_for(&mut ended, undecided, limit);
+        drop(ended);
+        self.try_wait().unwrap_or(Err(StoreError::Timeout {
+            what: "make a record durable",
+            waited_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+        }))
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(state) = self.try_wait() {
+            return Poll::Ready(state);
+        }
+        let is_registered = self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if !is_registered {
+            let waker = context.waker().clone();
+            let waiter = Waiter { lane: self.lane, position: self.position, waker: waker.clone() };
+            self.shared.waiters.lock().push(waiter);
+            self.waker = Some(waker);
+        }
+        // The writer may have acknowledged between the first look and the registration.
+        self.try_wait().map_or(Poll::Pending, Poll::Ready)
+    }
+}

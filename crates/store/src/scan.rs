@@ -1,0 +1,323 @@
+//! Reads a journal folder from its first byte to its end, and tells a torn tail from damage.
+//!
+//! Only the last batch can be torn: a batch is made durable before the next one is written. So what is unreadable is
+//! *torn* only if nothing valid of a later batch follows it and the bytes look as an interrupted write leaves them: cut
+//! short (zeros to the end), or with whole sectors missing. Everything else is damage, and damage stops the start (D-04).
+
+use crate::StoreError;
+use crate::frame::{self, Chain, HeaderError, Parsed, SEGMENT_HEADER, SegmentHeader};
+use crate::head::Head;
+use crate::record::{Entry, RECORD_BYTES_MAX, Record};
+use std::path::{Path, PathBuf};
+
+/// Disks write sectors of this size as a whole.
+const SECTOR: usize = 512;
+/// A sector counts as missing only if at least so much of it belongs to the batch; less may be zero by chance.
+const SECTOR_EVIDENCE_MIN: usize = 16;
+/// Most bytes of a segment file that are read; segments are never made larger.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 28;
+
+/// Where the journal ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// The segment that the next batch goes to; zero when there is none yet.
+    pub(crate) segment: u32,
+    /// Offset of the next batch in it.
+    pub(crate) offset: usize,
+    /// Sequence of the last record.
+    pub(crate) sequence: u64,
+    /// Chain after the last batch.
+    pub(crate) chain: Chain,
+}
+
+/// Bytes after the last whole batch that an interrupted write left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Torn {
+    pub(crate) path: PathBuf,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scan {
+    pub(crate) end: End,
+    pub(crate) torn: Option<Torn>,
+    pub(crate) records: u64,
+    pub(crate) batches: u64,
+    pub(crate) segments: u32,
+    /// The file after `end.segment`, if it was reserved ahead.
+    pub(crate) spare: Option<u32>,
+}
+
+/// Path of a segment.
+pub(crate) fn segment_path(folder: &Path, number: u32) -> PathBuf {
+    folder.join(format!("journal-{number:08}.seg"))
+}
+
+/// Numbers of the segments in `folder`, ascending and without a hole.
+fn segment_numbers(folder: &Path) -> Result<Vec<u32>, StoreError> {
+    let entries = std::fs::read_dir(folder).map_err(|error| StoreError::io("list", folder, &error))?;
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| StoreError::io("list", folder, &error))?.file_name();
+        let number: Option<u32> =
+            name.to_str().and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".seg")?.parse().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    for (number, expected) in numbers.iter().zip(1..) {
+        if *number != expected {
+            let path = segment_path(folder, expected);
+            return Err(StoreError::corrupt(&path, 0, format!("the segment is missing, but segment {number} exists")));
+        }
+    }
+    Ok(numbers)
+}
+
+fn read_segment(path: &Path) -> Result<Vec<u8>, StoreError> {
+    let length = std::fs::metadata(path).map_err(|error| StoreError::io("read", path, &error))?.len();
+    if length > SEGMENT_BYTES_MAX {
+        return Err(StoreError::corrupt(path, 0, format!("{length} bytes are more than a segment may have")));
+    }
+    std::fs::read(path).map_err(|error| StoreError::io("read", path, &error))
+}
+
+/// Reads everything, hands each record of each whole batch to `visit`, and checks the end against `head`.
+pub(crate) fn scan(
+    folder: &Path,
+    head: Option<&Head>,
+    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<Scan, StoreError> {
+    let numbers = segment_numbers(folder)?;
+    let mut scan = Scan {
+        end: End { segment: 0, offset: SEGMENT_HEADER, sequence: 0, chain: [0; 32] },
+        torn: None,
+        records: 0,
+        batches: 0,
+        segments: 0,
+        spare: None,
+    };
+    let mut head_seen = head.is_none_or(|head| head.sequence == 0);
+    let mut next = numbers.first().map(|number| read_segment(&segment_path(folder, *number))).transpose()?;
+    for (at, number) in numbers.iter().enumerate() {
+        let path = segment_path(folder, *number);
+        let bytes = next.take().unwrap_or_default();
+        next = numbers.get(at + 1).map(|number| read_segment(&segment_path(folder, *number))).transpose()?;
+        let is_last = next.as_ref().is_none_or(|bytes| SegmentHeader::parse(bytes) == Err(HeaderError::Unused));
+        match check_header(&bytes, &path, *number, &scan.end, is_last)? {
+            HeaderState::Good => {}
+            HeaderState::Spare => {
+                if numbers.len() > at + 1 {
+                    return Err(StoreError::corrupt(&path, 0, "an unused segment has another one after it"));
+                }
+                scan.spare = Some(*number);
+                break;
+            }
+            HeaderState::Torn => {
+                scan.torn = Some(Torn { path, from: 0, to: SEGMENT_HEADER });
+                scan.spare = Some(*number);
+                break;
+            }
+        }
+        scan.end.segment = *number;
+        scan.end.offset = SEGMENT_HEADER;
+        scan.segments += 1;
+        scan_segment(&bytes, &path, is_last, &mut scan, head, &mut head_seen, visit)?;
+    }
+    check_head(folder, head, &scan, head_seen)?;
+    Ok(scan)
+}
+
+enum HeaderState {
+    Good,
+    Spare,
+    Torn,
+}
+
+fn check_header(bytes: &[u8], path: &Path, number: u32, end: &End, is_last: bool) -> Result<HeaderState, StoreError> {
+    match SegmentHeader::parse(bytes) {
+        Ok(header) => {
+            let expected = SegmentHeader { number, first_sequence: end.sequence + 1, chain: end.chain };
+            if header != expected {
+                return Err(StoreError::corrupt(path, 0, "the segment does not continue the one before it"));
+            }
+            Ok(HeaderState::Good)
+        }
+        Err(HeaderError::Unused) if bytes.iter().all(|&byte| byte == 0) => Ok(HeaderState::Spare),
+        Err(HeaderError::Unused) => Err(StoreError::corrupt(path, 0, "the segment has no header but is not empty")),
+        Err(HeaderError::Newer(found)) => {
+            Err(StoreError::NewerFormat { path: path.to_path_buf(), found, known: frame::FORMAT })
+        }
+        // The header is made durable before the first batch, so a bad one with nothing after it was cut off.
+        Err(HeaderError::Bad(_))
+            if is_last && number > 1 && bytes.iter().skip(SEGMENT_HEADER).all(|&byte| byte == 0) =>
+        {
+            Ok(HeaderState::Torn)
+        }
+        Err(HeaderError::Bad(cause)) => Err(StoreError::corrupt(path, 0, cause)),
+    }
+}
+
+fn scan_segment(
+    bytes: &[u8],
+    path: &Path,
+    is_last: bool,
+    scan: &mut Scan,
+    head: Option<&Head>,
+    head_seen: &mut bool,
+    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut at = SEGMENT_HEADER;
+    let mut sequence = scan.end.sequence;
+    let mut batch: Vec<Entry> = Vec::new();
+    loop {
+        match frame::parse(bytes, at, RECORD_BYTES_MAX) {
+            Parsed::Record { version, sequence: found, payload, end } => {
+                sequence += 1;
+                if found != sequence {
+                    let cause = format!("record {found} stands where record {sequence} belongs");
+                    return Err(StoreError::corrupt(path, at, cause));
+                }
+                batch.push(Entry { sequence, record: Record::decode(version, payload, path, at)? });
+                at = end;
+            }
+            Parsed::Seal { sequence: found, chain, end } => {
+                let frames = bytes.get(scan.end.offset..at).unwrap_or_default();
+                let expected = frame::next_chain(&scan.end.chain, frames);
+                if found != sequence || batch.is_empty() || chain != expected {
+                    return Err(StoreError::corrupt(path, at, "the hash chain is broken here"));
+                }
+                at = end;
+                scan.end.offset = at;
+                scan.end.sequence = sequence;
+                scan.end.chain = expected;
+                scan.batches += 1;
+                scan.records += batch.len() as u64;
+                check_against_head(path, at, &scan.end, head, head_seen)?;
+                batch.drain(..).try_for_each(&mut *visit)?;
+            }
+            Parsed::Zero if batch.is_empty() && bytes.iter().skip(at).all(|&byte| byte == 0) => return Ok(()),
+            Parsed::Zero => {
+                return tail(bytes, path, at, at, is_last, scan, "a batch has no end");
+            }
+            Parsed::Bad { cause, claimed_end } => {
+                return tail(bytes, path, at, claimed_end, is_last, scan, cause);
+            }
+        }
+    }
+}
+
+/// Decides about unreadable bytes at `at` in a batch that begins at `scan.end.offset`.
+fn tail(
+    bytes: &[u8],
+    path: &Path,
+    at: usize,
+    claimed_end: usize,
+    is_last: bool,
+    scan: &mut Scan,
+    cause: &str,
+) -> Result<(), StoreError> {
+    let corrupt = || Err(StoreError::corrupt(path, at, cause));
+    let begin = scan.end.offset;
+    let written_end = bytes.iter().rposition(|&byte| byte != 0).map_or(begin, |last| last + 1);
+    if !is_last {
+        return corrupt();
+    }
+    let extent = begin..claimed_end.max(written_end).min(bytes.len());
+    let is_torn = match later_frames(bytes, at, scan.end.sequence) {
+        Later::OtherBatch => return corrupt(),
+        Later::SameBatch => has_missing_sector(bytes, extent),
+        Later::Nothing => {
+            let is_cut = written_end <= at || claimed_end > written_end;
+            is_cut || has_missing_sector(bytes, extent)
+        }
+    };
+    if !is_torn {
+        return corrupt();
+    }
+    scan.torn = Some(Torn { path: path.to_path_buf(), from: begin, to: written_end.max(begin) });
+    Ok(())
+}
+
+enum Later {
+    Nothing,
+    SameBatch,
+    OtherBatch,
+}
+
+/// Looks for valid frames after `at`: a second seal, or a record after a seal, belongs to a later batch.
+fn later_frames(bytes: &[u8], at: usize, before: u64) -> Later {
+    let mut found = Later::Nothing;
+    let (mut place, mut seals) = (at + 1, 0);
+    while place + frame::FRAME_OVERHEAD <= bytes.len() {
+        // Cheap tests first: most bytes are not the beginning of a frame.
+        let is_plausible = bytes.get(place + 6..place + 8) == Some(&[0, 0]) && bytes.get(place + 4) != Some(&0);
+        match if is_plausible { frame::parse(bytes, place, RECORD_BYTES_MAX) } else { Parsed::Zero } {
+            Parsed::Record { sequence, end, .. } if sequence > before => {
+                if seals > 0 {
+                    return Later::OtherBatch;
+                }
+                found = Later::SameBatch;
+                place = end;
+            }
+            Parsed::Seal { sequence, end, .. } if sequence > before => {
+                seals += 1;
+                if seals > 1 {
+                    return Later::OtherBatch;
+                }
+                found = Later::SameBatch;
+                place = end;
+            }
+            _ => place += 1,
+        }
+    }
+    found
+}
+
+/// Is a whole sector of the batch as it was before the write, that is, zero?
+fn has_missing_sector(bytes: &[u8], extent: std::ops::Range<usize>) -> bool {
+    let mut at = extent.start;
+    while at < extent.end {
+        let end = ((at / SECTOR + 1) * SECTOR).min(extent.end);
+        let part = bytes.get(at..end).unwrap_or_default();
+        if part.len() >= SECTOR_EVIDENCE_MIN && part.iter().all(|&byte| byte == 0) {
+            return true;
+        }
+        at = end;
+    }
+    false
+}
+
+fn check_against_head(
+    path: &Path,
+    at: usize,
+    end: &End,
+    head: Option<&Head>,
+    head_seen: &mut bool,
+) -> Result<(), StoreError> {
+    let Some(head) = head else { return Ok(()) };
+    if *head_seen || end.sequence < head.sequence {
+        return Ok(());
+    }
+    if end.sequence != head.sequence || end.chain != head.chain {
+        let cause = format!("the records up to {} are not those that the head file vouches for", head.sequence);
+        return Err(StoreError::corrupt(path, at, cause));
+    }
+    *head_seen = true;
+    Ok(())
+}
+
+fn check_head(folder: &Path, head: Option<&Head>, scan: &Scan, head_seen: bool) -> Result<(), StoreError> {
+    let Some(head) = head else { return Ok(()) };
+    let path = segment_path(folder, scan.end.segment.max(1));
+    let at = scan.torn.as_ref().map_or(scan.end.offset, |torn| torn.from);
+    if !head_seen {
+        let cause = format!("records {} to {} were durable and are gone", scan.end.sequence + 1, head.sequence);
+        return Err(StoreError::corrupt(&path, at, cause));
+    }
+    if head.is_clean && (scan.end.sequence != head.sequence || scan.torn.is_some()) {
+        return Err(StoreError::corrupt(&path, at, "the journal was closed in order, but something follows its end"));
+    }
+    Ok(())
+}

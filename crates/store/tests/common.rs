@@ -1,0 +1,140 @@
+//! What the journal's tests share: records to write, disks that fail, and a way to lose power.
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use keel_model::{
+    CancelOrder, ClientOrderId, ExecutionEvent, InstrumentId, NewOrder, OrderIntent, OrderPurpose, Price, Quantity,
+    Side, StrategyId, SubmitAck, SubmitOutcome, Timestamp, VenueOrderId,
+};
+use keel_store::disk::{Disk, SystemDisk};
+use keel_store::{Durability, Journal, JournalOptions, Record};
+use parking_lot::{Condvar, Mutex};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub fn order(sequence: u64) -> NewOrder {
+    NewOrder {
+        client_order_id: ClientOrderId { instance: 7, epoch: 1, sequence },
+        strategy: StrategyId(1),
+        ts_decided: Timestamp::from_ns(1_700_000_000_000_000_000 + sequence),
+        intent: OrderIntent::limit(
+            InstrumentId(0),
+            Side::Buy,
+            Quantity::new(15_000, 5).unwrap(),
+            Price::new(6_000_000 + i64::try_from(sequence % 1_000).unwrap(), 2).unwrap(),
+            OrderPurpose::Entry,
+        ),
+    }
+}
+
+pub fn intent(sequence: u64) -> Record {
+    Record::Intent(order(sequence))
+}
+
+pub fn cancel(sequence: u64) -> Record {
+    let order = CancelOrder {
+        client_order_id: ClientOrderId { instance: 7, epoch: 1, sequence },
+        venue_order_id: None,
+        instrument: InstrumentId(0),
+    };
+    Record::CancelIntent { ts: Timestamp::from_ns(sequence), order, is_escape: false }
+}
+
+pub fn accepted(sequence: u64) -> Record {
+    let ack = SubmitAck {
+        venue_order_id: VenueOrderId::new(&sequence.to_string()).unwrap(),
+        ts_event: Timestamp::from_ms(sequence),
+        status: keel_model::OrderStatus::New,
+        reports: vec![],
+    };
+    let id = ClientOrderId { instance: 7, epoch: 1, sequence };
+    Record::Execution(Timestamp::from_ns(sequence), ExecutionEvent::Submit(id, SubmitOutcome::Accepted(ack)))
+}
+
+pub fn options(folder: &Path) -> JournalOptions {
+    JournalOptions { segment_bytes: 1 << 16, ..JournalOptions::new(folder, "paper", 7) }
+}
+
+/// Appends one record and waits until it is durable, so that each is a batch of its own.
+pub fn put(journal: &Journal, record: &Record) {
+    journal.append(record).unwrap().wait_blocking(SOON).unwrap();
+}
+
+/// Writes `count` records, each its own batch, and closes in order.
+pub fn small_journal(folder: &Path, count: u64) {
+    let (journal, _) = Journal::open(options(folder)).unwrap();
+    for sequence in 1..=count {
+        put(&journal, &intent(sequence));
+    }
+    journal.close(SOON).unwrap();
+}
+
+/// What a folder looks like when the power goes: everything written so far, but not closed.
+pub fn snapshot_of(folder: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+pub fn policies() -> [Durability; 3] {
+    [Durability::Power, Durability::Lease, Durability::Process]
+}
+
+/// A disk that fails or hangs when told to.
+#[derive(Debug, Default)]
+pub struct FaultyDisk {
+    pub fail_writes: AtomicBool,
+    pub fail_syncs: AtomicBool,
+    pub fail_reserve: AtomicBool,
+    pub syncs: AtomicU64,
+    held: Mutex<bool>,
+    released: Condvar,
+}
+
+impl FaultyDisk {
+    /// Syncs hang from now on.
+    pub fn hold(&self) {
+        *self.held.lock() = true;
+    }
+
+    /// Syncs that hang go on.
+    pub fn release(&self) {
+        *self.held.lock() = false;
+        self.released.notify_all();
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
+        if self.fail_reserve.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        SystemDisk.reserve(file, bytes)
+    }
+
+    fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.fail_writes.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        SystemDisk.write_all_at(file, bytes, offset)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        let mut held = self.held.lock();
+        while *held {
+            self.released.wait(&mut held);
+        }
+        drop(held);
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if self.fail_syncs.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        SystemDisk.sync_data(file)
+    }
+}

@@ -1,0 +1,7 @@
+//! All tests of the journal on a real file system, in one binary.
+#![allow(clippy::disallowed_methods, reason = "a test measures and waits with the machine's clock")]
+
+mod common;
+mod damage;
+mod journal;
+mod limits;
