@@ -87,7 +87,7 @@ impl StepReport {
 }
 
 /// The whole stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct StopReport {
     /// One line for each step of the plan, in the order in which they ended.
     pub steps: Vec<StepReport>,
