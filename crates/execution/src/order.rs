@@ -1,0 +1,169 @@
+//! One order: what was asked for, what is known, and its sub-machines for cancel, questions and missing fills.
+
+use crate::state::OrderState;
+use keel_model::{
+    CancelOrder, ClientOrderId, NewOrder, OrderPurpose, OrderStatus, Quantity, QueryOrder, Timestamp, VenueOrderId,
+};
+use serde::{Deserialize, Serialize};
+
+/// How far a cancel has come. Sending a cancel again is always safe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CancelState {
+    /// Not asked for.
+    #[default]
+    None,
+    /// On its way.
+    Sent,
+    /// The venue cancelled the order.
+    Acked,
+    /// The venue refused: mostly because the order is over or not there yet. The order is queried.
+    Rejected,
+    /// No answer, or it never left: sent again after a pause.
+    Unknown,
+}
+
+/// A schedule with growing pauses: one thing under way at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Schedule {
+    /// When it is due; zero means never.
+    pub(crate) due: Timestamp,
+    /// When the one under way was sent; zero means none is.
+    pub(crate) sent: Timestamp,
+    /// How many were sent.
+    pub(crate) attempts: u32,
+}
+
+impl Schedule {
+    pub(crate) fn start(&mut self, due: Timestamp) {
+        if self.due == Timestamp::ZERO || due < self.due {
+            self.due = due;
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.due != Timestamp::ZERO
+    }
+
+    /// The pause before the next attempt: doubled each time.
+    pub(crate) fn pause_ms(&self, first_ms: u64, pause_ms_max: u64) -> u64 {
+        first_ms.saturating_mul(1u64 << self.attempts.min(20)).min(pause_ms_max)
+    }
+}
+
+/// One order of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What was asked for.
+    pub new: NewOrder,
+    /// Where it stands.
+    pub state: OrderState,
+    /// The venue's id, when known.
+    pub venue_order_id: Option<VenueOrderId>,
+    /// Sum of the fills applied.
+    pub filled: Quantity,
+    /// The venue's own count; never below `filled`.
+    pub cum: Quantity,
+    /// How it ended at the venue, when it has.
+    pub end: Option<OrderStatus>,
+    /// How far a cancel has come.
+    pub cancel: CancelState,
+    /// Does somebody want it cancelled? Stays until the order is closed, so that a refused or lost cancel is followed up.
+    pub is_cancel_wanted: bool,
+    /// The signed timestamp on the venue's clock, when known.
+    pub signed_at: Option<Timestamp>,
+    /// Validity of the signature; unit: milliseconds.
+    pub recv_window_ms: u64,
+    /// Was it risen from a closed state?
+    pub is_resurrected: bool,
+    /// Did it come from the venue, without a placement in our books?
+    pub is_adopted: bool,
+    /// When it came into our books.
+    pub ts_created: Timestamp,
+    /// When its state last changed.
+    pub ts_changed: Timestamp,
+    /// Has the venue ever shown that it had it?
+    pub was_accepted: bool,
+    pub(crate) ordinal: u64,
+    pub(crate) query: Schedule,
+    pub(crate) fills: Schedule,
+    pub(crate) cancel_retry: Schedule,
+    /// Lower bound for `signed_at` proofs when it is not known: the first venue time that was told after the request must
+    /// have been signed.
+    pub(crate) signed_before: Option<Timestamp>,
+    pub(crate) unresolved_since: Timestamp,
+    pub(crate) is_stuck_told: bool,
+}
+
+impl Order {
+    pub(crate) fn new(new: NewOrder, now: Timestamp, ordinal: u64) -> Self {
+        Self {
+            new,
+            state: OrderState::Intent,
+            venue_order_id: None,
+            filled: Quantity::ZERO,
+            cum: Quantity::ZERO,
+            end: None,
+            cancel: CancelState::None,
+            is_cancel_wanted: false,
+            signed_at: None,
+            recv_window_ms: 0,
+            is_resurrected: false,
+            is_adopted: false,
+            was_accepted: false,
+            ts_created: now,
+            ts_changed: now,
+            ordinal,
+            query: Schedule::default(),
+            fills: Schedule::default(),
+            cancel_retry: Schedule::default(),
+            signed_before: None,
+            unresolved_since: now,
+            is_stuck_told: false,
+        }
+    }
+
+    /// Our id.
+    #[must_use]
+    pub const fn id(&self) -> ClientOrderId {
+        self.new.client_order_id
+    }
+
+    /// What may still fill.
+    #[must_use]
+    pub fn leaves(&self) -> Quantity {
+        self.new.intent.quantity.checked_sub(self.filled).ok().filter(|q| q.is_positive()).unwrap_or(Quantity::ZERO)
+    }
+
+    /// Number of the order in this run, from 1, in the order of birth.
+    #[must_use]
+    pub const fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// Does it protect a position?
+    #[must_use]
+    pub fn is_protective(&self) -> bool {
+        self.new.intent.purpose == OrderPurpose::Protective
+    }
+
+    pub(crate) fn cancel_request(&self) -> CancelOrder {
+        CancelOrder {
+            client_order_id: self.id(),
+            venue_order_id: self.venue_order_id,
+            instrument: self.new.intent.instrument,
+        }
+    }
+
+    pub(crate) fn query_request(&self) -> QueryOrder {
+        QueryOrder { client_order_id: self.id(), instrument: self.new.intent.instrument }
+    }
+
+    /// Is the outcome, or are fills, still owed?
+    pub(crate) fn is_unresolved(&self) -> bool {
+        matches!(self.state, OrderState::Unknown | OrderState::Settling)
+    }
+}

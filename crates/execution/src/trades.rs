@@ -1,0 +1,120 @@
+//! The memory of applied trades: each (instrument, trade id) passes once.
+//!
+//! Bounded: beyond the limit the oldest leave. The horizon is the venue time up to which memory may have forgotten: a trade
+//! at or before it that is not remembered cannot be told from a repetition.
+
+use crate::hash::FixedSet;
+use keel_model::{InstrumentId, Timestamp, TradeId};
+use std::collections::VecDeque;
+use std::hash::Hash;
+
+/// A set that forgets its oldest members.
+#[derive(Clone, Debug)]
+struct Ring<K> {
+    set: FixedSet<K>,
+    order: VecDeque<(K, Timestamp)>,
+}
+
+impl<K: Copy + Eq + Hash> Ring<K> {
+    fn new() -> Self {
+        Self { set: FixedSet::default(), order: VecDeque::new() }
+    }
+
+    /// Adds a member; `false` when it is known.
+    fn insert(&mut self, key: K, ts: Timestamp, count_max: usize, horizon: &mut Timestamp) -> bool {
+        if !self.set.insert(key) {
+            return false;
+        }
+        self.order.push_back((key, ts));
+        while self.order.len() > count_max {
+            let Some((oldest, ts)) = self.order.pop_front() else { break };
+            self.set.remove(&oldest);
+            *horizon = (*horizon).max(ts);
+        }
+        true
+    }
+}
+
+/// The memory of applied trades.
+#[derive(Clone, Debug)]
+pub struct TradeMemory {
+    /// Most venues number their trades; a number takes a fifth of a text's room.
+    numbers: Ring<(u32, u64)>,
+    texts: Ring<(u32, TradeId)>,
+    count_max: usize,
+    horizon: Timestamp,
+}
+
+impl TradeMemory {
+    /// Empty, with room for `count_max` trades of each kind.
+    #[must_use]
+    pub fn new(count_max: usize) -> Self {
+        Self { numbers: Ring::new(), texts: Ring::new(), count_max, horizon: Timestamp::ZERO }
+    }
+
+    /// Remembers a trade; `false` when it was there already.
+    pub fn insert(&mut self, instrument: InstrumentId, id: &TradeId, ts: Timestamp) -> bool {
+        match number_of(id) {
+            Some(number) => self.numbers.insert((instrument.0, number), ts, self.count_max, &mut self.horizon),
+            None => self.texts.insert((instrument.0, *id), ts, self.count_max, &mut self.horizon),
+        }
+    }
+
+    /// Is the trade remembered?
+    #[must_use]
+    pub fn contains(&self, instrument: InstrumentId, id: &TradeId) -> bool {
+        match number_of(id) {
+            Some(number) => self.numbers.set.contains(&(instrument.0, number)),
+            None => self.texts.set.contains(&(instrument.0, *id)),
+        }
+    }
+
+    /// Up to which venue time memory may have forgotten; zero while it has forgotten nothing.
+    #[must_use]
+    pub const fn horizon(&self) -> Timestamp {
+        self.horizon
+    }
+
+    /// How many trades are remembered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.numbers.order.len() + self.texts.order.len()
+    }
+
+    /// Is nothing remembered?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The id as a number, where writing the number gives the id back.
+fn number_of(id: &TradeId) -> Option<u64> {
+    let text = id.as_str();
+    let is_plain = !text.is_empty() && text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_canonical = is_plain && (text.len() == 1 || !text.starts_with('0'));
+    if is_canonical { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i4_each_trade_passes_once_per_instrument_and_memory_is_bounded() {
+        let mut memory = TradeMemory::new(3);
+        let (a, b) = (InstrumentId(0), InstrumentId(1));
+        let id = |text: &str| TradeId::new(text).unwrap();
+        let ts = Timestamp::from_ms;
+        assert!(memory.insert(a, &id("7"), ts(1)) && memory.insert(b, &id("7"), ts(1)));
+        assert!(!memory.insert(a, &id("7"), ts(2)) && memory.contains(b, &id("7")));
+        assert!(memory.insert(a, &id("07"), ts(1)), "text ids that look alike are not alike");
+        assert!(memory.insert(a, &id("x-7"), ts(1)));
+        assert_eq!(memory.horizon(), Timestamp::ZERO);
+        for number in 10..20 {
+            assert!(memory.insert(a, &id(&number.to_string()), ts(number)));
+        }
+        assert_eq!((memory.len(), memory.horizon()), (3 + 2, ts(16)));
+        assert!(!memory.contains(a, &id("7")) && memory.contains(a, &id("x-7")));
+    }
+}
