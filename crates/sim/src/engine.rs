@@ -7,6 +7,7 @@ mod lists;
 mod matching;
 mod ordering;
 mod queries;
+mod recorded;
 mod report;
 mod rules;
 mod settle;
@@ -15,14 +16,16 @@ use crate::accounts::{Accounts, to_atoms};
 use crate::book::Book;
 use crate::config::{MarketKind, SimConfig};
 use crate::event::{ExecReport, SimEvent};
+use crate::external::ExternalBook;
 use crate::hash::FastMap;
 use crate::reject::Reject;
 use crate::store::{NIL, OrderStore};
 use crate::tape::Tape;
 use crate::types::{AccountId, ListId, OrderId};
-use keel_model::{Asset, Instrument, InstrumentId, Notional, Timestamp};
+use keel_model::{Asset, Instrument, InstrumentId, Notional, Side, Timestamp};
 use lists::OrderList;
 pub use queries::KlineSpan;
+pub use recorded::RecordedStatus;
 use rules::Rules;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -51,7 +54,8 @@ pub enum SimError {
 #[derive(Debug)]
 pub(crate) struct Market {
     pub(crate) instrument: Instrument,
-    pub(crate) kind: MarketKind,
+    /// The recorded book, in a recorded market.
+    pub(crate) external: Option<ExternalBook>,
     pub(crate) rules: Rules,
     pub(crate) book: Book,
     /// Stop orders that trigger when the last price reaches their price from below; by price and id.
@@ -67,6 +71,28 @@ pub(crate) struct Market {
     pub(crate) top: [(i64, i64); 2],
     pub(crate) base: usize,
     pub(crate) quote: usize,
+}
+
+/// In recorded markets, trades of accounts are numbered from here, so that they cannot meet a recorded number.
+const EXTERNAL_TRADE_ID_FIRST: u64 = 1 << 42;
+
+impl Market {
+    /// Best price and quantity as everyone sees them: of the recorded book where there is one.
+    pub(crate) fn best_shown(&self, side: Side) -> (i64, i64) {
+        match &self.external {
+            Some(external) => external.best_shown(side).unwrap_or((0, 0)),
+            None => self.book.best(side).map_or((0, 0), |(price, level)| (price, level.total)),
+        }
+    }
+
+    /// The last price; before the first trade of a recording the middle of its book.
+    pub(crate) fn reference_price(&self) -> Option<i64> {
+        let middle = || match (self.best_shown(Side::Buy), self.best_shown(Side::Sell)) {
+            ((_, 0), _) | (_, (_, 0)) => None,
+            ((bid, _), (ask, _)) => Some(bid + (ask - bid) / 2),
+        };
+        self.tape.last_price().or_else(middle)
+    }
 }
 
 /// The simulated venue's core.
@@ -147,14 +173,14 @@ impl MatchingEngine {
         let (base, quote) = (self.accounts.intern(instrument.base), self.accounts.intern(instrument.quote));
         self.markets.push(Market {
             instrument,
-            kind,
+            external: (kind == MarketKind::External).then(ExternalBook::default),
             rules,
             book: Book::default(),
             stops_up: BTreeMap::new(),
             stops_down: BTreeMap::new(),
             tape: Tape::new(&self.config.limits),
             update_id: 0,
-            next_trade_id: 1,
+            next_trade_id: if kind == MarketKind::External { EXTERNAL_TRADE_ID_FIRST } else { 1 },
             is_stop_check_due: false,
             top: [(0, 0); 2],
             base,
@@ -222,6 +248,12 @@ impl MatchingEngine {
     /// Moves all events since the last call to the end of `out`.
     pub fn drain_events(&mut self, out: &mut Vec<SimEvent>) {
         out.append(&mut self.events);
+    }
+
+    /// Is there anything to drain?
+    #[must_use]
+    pub const fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// How many market data events were dropped because nobody drained them ([`crate::HistoryLimits::events_max`]).

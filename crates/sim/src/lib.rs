@@ -14,10 +14,13 @@ mod accounts;
 mod book;
 /// Settings of the engine and its models.
 pub mod config;
+/// Requests and reports that take time on their way.
+pub mod delayed;
 /// The matching engine.
 pub mod engine;
 /// What the engine reports.
 pub mod event;
+mod external;
 mod hash;
 /// Why a request was refused.
 pub mod reject;
@@ -29,7 +32,8 @@ mod tape;
 pub mod types;
 
 pub use config::{FeeModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
-pub use engine::{KlineSpan, MatchingEngine, SimError};
+pub use delayed::{DelayedVenue, Delivery, Payload, SimAnswer, SimRequest};
+pub use engine::{KlineSpan, MatchingEngine, RecordedStatus, SimError};
 pub use event::{
     AccountTrade, BalanceUpdate, BookChange, BookTicker, ExecReport, Kline, ListReport, PublicTrade, SimEvent,
     Ticker24h,

@@ -139,7 +139,7 @@ impl MatchingEngine {
 
     fn check_list_prices(&self, m: usize, request: &OcoRequest) -> Result<(), Reject> {
         let market = &self.markets[m];
-        let last = market.rules.price(market.tape.last_price().ok_or(Reject::NoLastPrice)?);
+        let last = market.rules.price(market.reference_price().ok_or(Reject::NoLastPrice)?);
         let (Some(above), Some(below)) = (trigger_or_price(&request.above), trigger_or_price(&request.below)) else {
             return Err(Reject::Shape);
         };

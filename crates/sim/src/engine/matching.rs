@@ -2,10 +2,20 @@
 
 use super::MatchingEngine;
 use super::ordering::triggers_up;
+use crate::book::BookLevel;
 use crate::store::NIL;
 use crate::tape::TapeTrade;
 use crate::types::{ClientId, ExpiryReason, OrderState, OrderView, StpMode};
 use keel_model::{ExecType, OrderType, Side, TimeInForce};
+
+/// Where the best liquidity comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// An order of an account.
+    Order(u32),
+    /// The recorded book, with this much still to be had.
+    External(i64),
+}
 
 /// Why matching came to an end with something left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +74,13 @@ impl MatchingEngine {
 
     pub(super) fn rest(&mut self, m: usize, slot: u32) {
         let (side, price) = (self.store[slot].side(), self.store[slot].price);
+        if let Some(external) = &self.markets[m].external {
+            // Everything shown at the price stands in front of it.
+            self.store[slot].ahead = match self.config.queue {
+                crate::QueueModel::Front => 0,
+                _ => external.shown_at(side, price),
+            };
+        }
         let total = self.markets[m].book.push(&mut self.store, slot);
         self.book_changed(m, side, price, total);
     }
@@ -79,42 +96,62 @@ impl MatchingEngine {
         loop {
             let taker = &self.store[slot];
             let (side, account, stp) = (taker.side(), taker.account, taker.stp);
-            if taker.quote_quantity == 0 && taker.remaining() == 0 {
-                let is_prevented = taker.state != OrderState::Filled && taker.prevented > 0;
-                return if is_prevented { Halt::Prevented } else { Halt::NoLiquidity };
+            if taker.remaining() == 0 {
+                return Halt::NoLiquidity;
             }
-            let Some((price, level)) = self.markets[m].book.best(side.opposite()) else { return Halt::NoLiquidity };
-            let maker = level.head;
+            let Some((price, source)) = self.best_source(m, side.opposite()) else { return Halt::NoLiquidity };
             let crosses = match (limit, side) {
                 (None, _) => true,
                 (Some(limit), Side::Buy) => price <= limit,
                 (Some(limit), Side::Sell) => price >= limit,
             };
-            if !crosses || maker == NIL {
+            if !crosses {
                 return Halt::NoLiquidity;
             }
-            if self.store[maker].account == account && stp != StpMode::None {
-                match self.prevent(m, slot, maker, stp, price) {
-                    Some(halt) => return halt,
-                    None => continue,
+            let available = match source {
+                Source::External(available) => available,
+                Source::Order(maker) if self.store[maker].account == account && stp != StpMode::None => {
+                    match self.prevent(m, slot, maker, stp, price) {
+                        Some(halt) => return halt,
+                        None => continue,
+                    }
                 }
-            }
+                Source::Order(maker) => self.store[maker].remaining(),
+            };
             let (wanted, short) = self.wanted(m, slot, price);
-            let quantity = wanted.min(self.store[maker].remaining());
+            let quantity = wanted.min(available);
             if quantity <= 0 {
-                return self.settle_quote_order(slot, short);
+                return short;
             }
-            self.trade(m, slot, maker, price, quantity);
+            match source {
+                Source::Order(maker) => self.trade(m, slot, maker, price, quantity),
+                Source::External(_) => self.take_external(m, slot, price, quantity),
+            }
         }
     }
 
-    /// An order by quote amount that cannot buy one more step is done; others ran out of funds.
-    fn settle_quote_order(&mut self, slot: u32, short: Halt) -> Halt {
-        let order = &mut self.store[slot];
-        if order.quote_quantity > 0 && order.filled > 0 && short != Halt::NoFunds {
-            order.state = OrderState::Filled;
+    /// The best liquidity on a side of the book. In a recorded market, at equal prices, what stood in front of an account's
+    /// order comes before it.
+    fn best_source(&self, m: usize, side: Side) -> Option<(i64, Source)> {
+        let market = &self.markets[m];
+        let own = market.book.best(side).map(|(price, level)| (price, level.head));
+        let Some(external) = &market.external else {
+            return own.map(|(price, slot)| (price, Source::Order(slot)));
+        };
+        let shown = external.best_available(side);
+        match (own, shown) {
+            (None, shown) => shown.map(|(price, available)| (price, Source::External(available))),
+            (Some((price, slot)), None) => Some((price, Source::Order(slot))),
+            (Some((own, slot)), Some((price, available))) => {
+                let is_own_better = if side == Side::Buy { own > price } else { own < price };
+                let ahead = self.store[slot].ahead;
+                Some(match () {
+                    () if is_own_better || (own == price && ahead == 0) => (own, Source::Order(slot)),
+                    () if own == price => (price, Source::External(available.min(ahead))),
+                    () => (price, Source::External(available)),
+                })
+            }
         }
-        short
     }
 
     /// How much the taker may still trade at this price, and why not more.
@@ -123,10 +160,7 @@ impl MatchingEngine {
         let market = &self.markets[m];
         let rules = &market.rules;
         let whole = |quantity: i128| i64::try_from(quantity).unwrap_or(i64::MAX) / rules.step() * rules.step();
-        let mut wanted = order.remaining();
-        if order.quote_quantity > 0 {
-            wanted = whole((order.quote_quantity - order.cum_quote) / i128::from(price));
-        }
+        let wanted = order.remaining();
         if order.locked != 0 || order.is_house {
             return (wanted, Halt::NoLiquidity);
         }
@@ -142,27 +176,47 @@ impl MatchingEngine {
 
     /// One trade between two orders.
     fn trade(&mut self, m: usize, taker: u32, maker: u32, price: i64, quantity: i64) {
-        self.decide_list(m, maker);
         let (taker_id, maker_id, side) = (self.store[taker].id, self.store[maker].id, self.store[taker].side());
         let (buyer, seller) = if side == Side::Buy { (taker_id, maker_id) } else { (maker_id, taker_id) };
         let market = &mut self.markets[m];
         let id = market.next_trade_id;
         market.next_trade_id += 1;
-        market.is_stop_check_due = true;
-        let trade = TapeTrade { id, ts: self.now, price, quantity, aggressor: side, buyer, seller };
-        market.tape.add(trade);
-        self.publish_trade(m, &trade);
-        self.fill(m, maker, price, quantity, id, true);
+        if market.external.is_none() {
+            market.is_stop_check_due = true;
+            let trade = TapeTrade { id, ts: self.now, price, quantity, aggressor: side, buyer, seller };
+            market.tape.add(trade);
+            self.publish_trade(m, &trade);
+        }
+        self.fill_maker(m, maker, price, quantity, id);
         self.fill(m, taker, price, quantity, id, false);
-        let maker_side = side.opposite();
-        let total = self.markets[m].book.shrink(maker_side, price, quantity);
+    }
+
+    /// Fills a resting order, which leaves the book when nothing is left of it.
+    pub(super) fn fill_maker(&mut self, m: usize, maker: u32, price: i64, quantity: i64, trade_id: u64) {
+        self.decide_list(m, maker);
+        self.fill(m, maker, price, quantity, trade_id, true);
+        let (side, list) = (self.store[maker].side(), self.store[maker].list);
+        let total = self.markets[m].book.shrink(side, price, quantity);
         if self.store[maker].state == OrderState::Filled {
-            let list = self.store[maker].list;
             self.markets[m].book.remove(&mut self.store, maker);
             self.store.close(maker, self.config.limits.closed_orders_max);
             self.list_leg_closed((list > 0).then_some(list));
         }
-        self.book_changed(m, maker_side, price, total);
+        self.book_changed(m, side, price, total);
+    }
+
+    /// Trades against the recorded book.
+    fn take_external(&mut self, m: usize, slot: u32, price: i64, quantity: i64) {
+        let side = self.store[slot].side().opposite();
+        let market = &mut self.markets[m];
+        let id = market.next_trade_id;
+        market.next_trade_id += 1;
+        if let Some(external) = &mut market.external {
+            external.take(side, price, quantity);
+        }
+        // What was taken had stood in front of the accounts' orders at the price.
+        self.shorten_queue(m, side, price, quantity);
+        self.fill(m, slot, price, quantity, id, false);
     }
 
     /// Two orders of one account would trade. Returns why matching ends, or `None` to go on.
@@ -198,9 +252,6 @@ impl MatchingEngine {
 
     /// Self-trade prevention takes a quantity away from an order and gives its lock back.
     fn take_away(&mut self, m: usize, slot: u32, quantity: i64) {
-        if self.store[slot].quote_quantity > 0 {
-            return;
-        }
         let before = self.need(m, slot);
         self.store[slot].prevented += quantity;
         let freed = before - self.need(m, slot);
@@ -209,51 +260,80 @@ impl MatchingEngine {
 
     /// Would an order of this side and price trade at once?
     pub(super) fn would_take(&self, m: usize, side: Side, price: i64) -> bool {
-        match (side, self.markets[m].book.best(side.opposite())) {
+        match (side, self.best_source(m, side.opposite())) {
             (Side::Buy, Some((best, _))) => best <= price,
             (Side::Sell, Some((best, _))) => best >= price,
             (_, None) => false,
         }
     }
 
+    /// Visits all liquidity of a side, best first: price, external quantity, the accounts' level. Stops when told `false`.
+    fn walk(&self, m: usize, side: Side, mut visit: impl FnMut(i64, i64, Option<&BookLevel>) -> bool) {
+        let market = &self.markets[m];
+        let mut own = market.book.levels(side).peekable();
+        let mut shown = market.external.iter().flat_map(|external| external.available(side)).peekable();
+        loop {
+            let is_goes_on = match (own.peek(), shown.peek()) {
+                (None, None) => false,
+                (Some((price, level)), Some((same, available))) if price == same => {
+                    let is_goes_on = visit(*price, *available, Some(level));
+                    (own.next(), shown.next());
+                    is_goes_on
+                }
+                (Some((price, level)), other)
+                    if other.is_none_or(|(at, _)| if side == Side::Buy { price > at } else { price < at }) =>
+                {
+                    let is_goes_on = visit(*price, 0, Some(level));
+                    own.next();
+                    is_goes_on
+                }
+                (_, Some((price, available))) => {
+                    let is_goes_on = visit(*price, *available, None);
+                    shown.next();
+                    is_goes_on
+                }
+                (Some(_), None) => false,
+            };
+            if !is_goes_on {
+                return;
+            }
+        }
+    }
+
     /// Can the whole order be filled at once at its limit, given self-trade prevention?
     fn can_fill(&self, m: usize, slot: u32, limit: i64) -> bool {
         let taker = &self.store[slot];
-        let mut missing = taker.remaining();
-        for (price, level) in self.markets[m].book.levels(taker.side().opposite()) {
-            let crosses = if taker.side() == Side::Buy { price <= limit } else { price >= limit };
-            if !crosses || missing <= 0 {
-                break;
+        let (side, mut missing, mut is_blocked) = (taker.side(), taker.remaining(), false);
+        self.walk(m, side.opposite(), |price, available, level| {
+            if if side == Side::Buy { price > limit } else { price < limit } {
+                return false;
             }
-            if taker.stp == StpMode::None {
-                missing -= level.total;
-                continue;
-            }
-            let mut at = level.head;
+            missing -= available;
+            let mut at = level.map_or(NIL, |level| level.head);
             while at != NIL && missing > 0 {
                 let maker = &self.store[at];
-                if maker.account != taker.account {
+                if maker.account != taker.account || taker.stp == StpMode::None {
                     missing -= maker.remaining();
                 } else if taker.stp != StpMode::ExpireMaker {
+                    is_blocked = true;
                     return false;
                 }
                 at = maker.level_next;
             }
-        }
-        missing <= 0
+            missing > 0
+        });
+        missing <= 0 && !is_blocked
     }
 
-    /// What buying this quantity costs at most now, in units of price × quantity; what the book lacks costs nothing.
+    /// What buying this quantity costs now, in units of price × quantity; what the book lacks costs nothing.
     pub(super) fn buy_cost(&self, m: usize, quantity: i64) -> i128 {
         let (mut left, mut cost) = (quantity, 0i128);
-        for (price, level) in self.markets[m].book.levels(Side::Sell) {
-            let taken = left.min(level.total);
+        self.walk(m, Side::Sell, |price, available, level| {
+            let taken = left.min(available + level.map_or(0, |level| level.total));
             cost += i128::from(price) * i128::from(taken);
             left -= taken;
-            if left == 0 {
-                break;
-            }
-        }
+            left > 0
+        });
         cost
     }
 
@@ -261,15 +341,14 @@ impl MatchingEngine {
     pub(super) fn quote_reach(&self, m: usize, side: Side, amount: i128) -> (i64, i128) {
         let step = self.markets[m].rules.step();
         let (mut quantity, mut used) = (0i64, 0i128);
-        for (price, level) in self.markets[m].book.levels(side.opposite()) {
+        self.walk(m, side.opposite(), |price, available, level| {
+            let total = available + level.map_or(0, |level| level.total);
             let affordable = i64::try_from((amount - used) / i128::from(price)).unwrap_or(i64::MAX) / step * step;
-            let taken = affordable.min(level.total);
+            let taken = affordable.min(total);
             quantity += taken;
             used += i128::from(price) * i128::from(taken);
-            if taken < level.total {
-                break;
-            }
-        }
+            taken == total
+        });
         (quantity, used)
     }
 

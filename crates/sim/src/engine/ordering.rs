@@ -167,7 +167,13 @@ impl MatchingEngine {
                 let units = units.map_err(|_| Reject::TooLarge)?;
                 let up = crate::accounts::pow10(scale - units.scale().min(scale));
                 let units = units.mantissa().checked_mul(up).filter(|units| *units < AMOUNT_MAX / rules.quote_unit);
-                (0, units.ok_or(Reject::TooLarge)?)
+                let units = units.ok_or(Reject::TooLarge)?;
+                // What the amount reaches in the present book is the quantity ordered.
+                let (quantity, _) = self.quote_reach(m, request.side, units);
+                if quantity < rules.lot.min.max(1) {
+                    return Err(Reject::NoLiquidity);
+                }
+                (quantity, units)
             }
             OrderSize::Quote(_) => return Err(Reject::Shape),
         };
@@ -197,7 +203,7 @@ impl MatchingEngine {
             rules.check_value(rules.value(price, draft.quantity)?, is_market)?;
         }
         if draft.order_type.has_stop_price() {
-            let last = market.tape.last_price().ok_or(Reject::NoLastPrice)?;
+            let last = market.reference_price().ok_or(Reject::NoLastPrice)?;
             let is_reached =
                 if triggers_up(draft.order_type, draft.side) { last >= draft.stop } else { last <= draft.stop };
             if is_reached {
@@ -277,16 +283,6 @@ impl MatchingEngine {
     /// What a market order needs at the book's present state, in atoms.
     fn market_need(&self, m: usize, draft: &Draft) -> Result<i128, Reject> {
         let rules = &self.markets[m].rules;
-        if draft.quote_quantity > 0 {
-            let (quantity, spent) = self.quote_reach(m, draft.side, draft.quote_quantity);
-            if quantity < rules.lot.min.max(1) {
-                return Err(Reject::NoLiquidity);
-            }
-            return Ok(match draft.side {
-                Side::Buy => spent * rules.quote_unit,
-                Side::Sell => i128::from(quantity) * rules.base_unit,
-            });
-        }
         Ok(match draft.side {
             Side::Sell => i128::from(draft.quantity) * rules.base_unit,
             Side::Buy => self.buy_cost(m, draft.quantity).saturating_mul(rules.quote_unit),

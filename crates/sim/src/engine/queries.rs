@@ -144,11 +144,14 @@ impl MatchingEngine {
         let market = &self.markets[self.market_index(instrument)?];
         for (side, out) in [(Side::Buy, bids), (Side::Sell, asks)] {
             out.clear();
-            let levels = market.book.levels(side).take(limit);
-            out.extend(levels.map(|(price, level)| Level {
-                price: market.rules.price(price),
-                quantity: market.rules.quantity(level.total),
-            }));
+            let level =
+                |(price, total)| Level { price: market.rules.price(price), quantity: market.rules.quantity(total) };
+            match &market.external {
+                Some(external) => out.extend(external.shown(side).take(limit).map(level)),
+                None => {
+                    out.extend(market.book.levels(side).take(limit).map(|(price, found)| level((price, found.total))))
+                }
+            }
         }
         Ok(market.update_id)
     }
@@ -158,12 +161,16 @@ impl MatchingEngine {
         Ok(book_ticker(&self.markets[self.market_index(instrument)?], self.now))
     }
 
-    /// Total resting at a price.
+    /// Total shown at a price.
     #[must_use]
     pub fn level_quantity(&self, instrument: InstrumentId, side: Side, price: Price) -> Quantity {
         let Some(market) = self.market(instrument) else { return Quantity::ZERO };
         let units = price.rescale(market.rules.price_scale).map_or(0, Price::mantissa);
-        market.rules.quantity(market.book.total_at(side, units))
+        let total = match &market.external {
+            Some(external) => external.shown_at(side, units),
+            None => market.book.total_at(side, units),
+        };
+        market.rules.quantity(total)
     }
 
     /// Kept public trades, oldest first; can be walked from both ends.

@@ -24,7 +24,10 @@ impl MatchingEngine {
             time_in_force: order.tif.0,
             state: order.state,
             quantity: rules.quantity(order.quantity),
-            quote_quantity: rules.quote(order.quote_quantity).to_quantity().unwrap_or(Quantity::ZERO),
+            quote_quantity: match order.quote_quantity {
+                0 => Quantity::ZERO,
+                units => rules.quote(units).to_quantity().unwrap_or(Quantity::ZERO),
+            },
             price: rules.price(order.price),
             stop_price: rules.price(order.stop),
             cum_quantity: rules.quantity(order.filled),
@@ -135,9 +138,13 @@ impl MatchingEngine {
         }
     }
 
-    /// A level changed: counts the change and reports it.
+    /// A level of the accounts' book changed: counts the change and reports it. In a recorded market the recorded book is
+    /// what everyone sees, so that nothing is reported.
     pub(super) fn book_changed(&mut self, m: usize, side: Side, price: i64, total: i64) {
         let market = &mut self.markets[m];
+        if market.external.is_some() {
+            return;
+        }
         market.update_id += 1;
         if self.config.publish_market_data {
             let market = &self.markets[m];
@@ -176,8 +183,7 @@ impl MatchingEngine {
             return;
         }
         let market = &mut self.markets[m];
-        let best = |side| market.book.best(side).map_or((0, 0), |(price, level)| (price, level.total));
-        let top = [best(Side::Buy), best(Side::Sell)];
+        let top = [market.best_shown(Side::Buy), market.best_shown(Side::Sell)];
         if top != market.top {
             market.top = top;
             let ticker = book_ticker(market, self.now);
@@ -201,11 +207,9 @@ pub(super) fn public_trade(market: &Market, trade: &TapeTrade) -> PublicTrade {
 }
 
 pub(super) fn book_ticker(market: &Market, now: keel_model::Timestamp) -> BookTicker {
-    let best = |side| match market.book.best(side) {
-        Some((price, level)) => {
-            Level { price: market.rules.price(price), quantity: market.rules.quantity(level.total) }
-        }
-        None => Level::default(),
+    let best = |side| match market.best_shown(side) {
+        (_, 0) => Level::default(),
+        (price, quantity) => Level { price: market.rules.price(price), quantity: market.rules.quantity(quantity) },
     };
     BookTicker {
         instrument: market.instrument.id,

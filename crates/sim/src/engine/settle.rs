@@ -78,18 +78,7 @@ impl MatchingEngine {
         }
         order.filled += quantity;
         order.cum_quote += units;
-        if order.quote_quantity > 0 {
-            order.quantity = order.filled;
-            let rest = order.quote_quantity - order.cum_quote;
-            let is_done = rest / i128::from(price) < i128::from(rules.step());
-            order.state = if is_done { OrderState::Filled } else { OrderState::PartiallyFilled };
-        } else {
-            order.state = if order.remaining() == 0 && order.prevented == 0 {
-                OrderState::Filled
-            } else {
-                OrderState::PartiallyFilled
-            };
-        }
+        order.state = if order.remaining() == 0 { OrderState::Filled } else { OrderState::PartiallyFilled };
         order.updated = self.now;
         let fee = fee_of(got, rate);
         let given_cell = self.accounts.cell_mut(account, given_asset);

@@ -1,0 +1,238 @@
+//! The engine behind a connection that takes time: requests arrive after the latency model's way in, answers and reports
+//! after its way out. Order is kept on both ways, as on one connection. Whoever drives it calls [`DelayedVenue::advance`]
+//! and collects what has arrived with [`DelayedVenue::poll`].
+
+use crate::config::LatencyModel;
+use crate::engine::MatchingEngine;
+use crate::event::{AccountTrade, ExecReport, SimEvent};
+use crate::reject::Reject;
+use crate::rng::Rng;
+use crate::types::{AccountId, CancelReplace, CancelRequest, OrderRef, OrderRequest, OrderView, ReplaceResult};
+use keel_model::{Balance, InstrumentId, MarketEvent, Timestamp};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A request on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "requests wait in one reused queue; boxing would allocate per request")]
+pub enum SimRequest {
+    /// Place an order.
+    Submit(OrderRequest),
+    /// Cancel an order.
+    Cancel(CancelRequest),
+    /// Cancel one order and place another.
+    CancelReplace(CancelReplace),
+    /// Cancel all open orders on an instrument.
+    CancelAll(InstrumentId),
+    /// Ask about an order.
+    Query(InstrumentId, OrderRef),
+    /// Ask for the open orders on an instrument.
+    OpenOrders(InstrumentId),
+    /// Ask for the account's trades on an instrument since a time.
+    Trades(InstrumentId, Timestamp),
+    /// Ask for all balances.
+    Balances,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SimAnswer {
+    /// The order placed and the fills it had at once, or why it was refused.
+    Submit(Result<(OrderView, Vec<ExecReport>), Reject>),
+    /// The order cancelled, or why not.
+    Cancel(Result<OrderView, Reject>),
+    /// Both halves.
+    CancelReplace(Result<ReplaceResult, Reject>),
+    /// The orders cancelled.
+    CancelAll(Result<Vec<OrderView>, Reject>),
+    /// The order, or why there is none.
+    Query(Result<OrderView, Reject>),
+    /// The open orders.
+    OpenOrders(Vec<OrderView>),
+    /// The trades.
+    Trades(Vec<AccountTrade>),
+    /// The balances.
+    Balances(Vec<Balance>),
+}
+
+/// What has arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "deliveries wait in one reused queue; boxing would allocate per report")]
+pub enum Payload {
+    /// The answer to the request that was sent with this token.
+    Answer(u64, SimAnswer),
+    /// A message of the account stream.
+    Event(SimEvent),
+}
+
+/// Something that arrives at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// When it arrives.
+    pub at: Timestamp,
+    /// What it is.
+    pub payload: Payload,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    at: Timestamp,
+    account: AccountId,
+    token: u64,
+    request: SimRequest,
+}
+
+/// The engine behind a connection that takes time.
+#[derive(Debug)]
+pub struct DelayedVenue {
+    engine: MatchingEngine,
+    latency: LatencyModel,
+    rng: Rng,
+    inbound: VecDeque<Pending>,
+    outbound: VecDeque<Delivery>,
+    last_in: Timestamp,
+    last_out: Timestamp,
+    events: Vec<SimEvent>,
+}
+
+impl DelayedVenue {
+    /// Most requests on their way at once; more are refused ([`Reject::VenueFull`]).
+    pub const REQUESTS_MAX: usize = 1 << 16;
+
+    /// Puts the engine behind its configured latency.
+    #[must_use]
+    pub fn new(engine: MatchingEngine) -> Self {
+        let (latency, seed) = (engine.config().latency, engine.config().seed);
+        Self {
+            engine,
+            latency,
+            rng: Rng::fork(seed, 1),
+            inbound: VecDeque::new(),
+            outbound: VecDeque::new(),
+            last_in: Timestamp::ZERO,
+            last_out: Timestamp::ZERO,
+            events: Vec::new(),
+        }
+    }
+
+    /// The engine, to ask it what no connection is needed for.
+    #[must_use]
+    pub const fn engine(&self) -> &MatchingEngine {
+        &self.engine
+    }
+
+    /// The engine, to set it up.
+    pub const fn engine_mut(&mut self) -> &mut MatchingEngine {
+        &mut self.engine
+    }
+
+    /// Sends a request; the answer carries the token. Returns when the request arrives.
+    pub fn send(
+        &mut self,
+        now: Timestamp,
+        account: AccountId,
+        token: u64,
+        request: SimRequest,
+    ) -> Result<Timestamp, Reject> {
+        if self.inbound.len() >= Self::REQUESTS_MAX {
+            return Err(Reject::VenueFull);
+        }
+        let delay = delay(&mut self.rng, self.latency.order_in, self.latency.order_in_jitter);
+        let at = now.plus(delay).max(self.last_in);
+        self.last_in = at;
+        self.inbound.push_back(Pending { at, account, token, request });
+        Ok(at)
+    }
+
+    /// Executes every request that has arrived by `now`, each at its own time.
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some(pending) = self.inbound.pop_front_if(|pending| pending.at <= now) {
+            let answer = self.execute(&pending);
+            let at = self.arrival(pending.at);
+            // The account stream tells of it first, as it mostly does.
+            self.collect(at);
+            self.outbound.push_back(Delivery { at, payload: Payload::Answer(pending.token, answer) });
+        }
+    }
+
+    /// Feeds an event of a recorded market, after every request that arrived before it.
+    pub fn on_market(&mut self, event: &MarketEvent) -> Result<(), Reject> {
+        self.advance(event.ts_recv());
+        self.engine.on_market(event)?;
+        if self.engine.has_events() {
+            let at = self.arrival(event.ts_recv());
+            self.collect(at);
+        }
+        Ok(())
+    }
+
+    /// Appends everything that has arrived by `now`.
+    pub fn poll(&mut self, now: Timestamp, out: &mut Vec<Delivery>) {
+        while let Some(delivery) = self.outbound.pop_front_if(|delivery| delivery.at <= now) {
+            out.push(delivery);
+        }
+    }
+
+    /// When something happens next without anything new: a request arrives at the venue or a report at the client.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Timestamp> {
+        let request = self.inbound.front().map(|pending| pending.at);
+        let report = self.outbound.front().map(|delivery| delivery.at);
+        match (request, report) {
+            (Some(request), Some(report)) => Some(request.min(report)),
+            (request, report) => request.or(report),
+        }
+    }
+
+    fn arrival(&mut self, sent: Timestamp) -> Timestamp {
+        let delay = delay(&mut self.rng, self.latency.report_out, self.latency.report_out_jitter);
+        self.last_out = sent.plus(delay).max(self.last_out);
+        self.last_out
+    }
+
+    /// Sends the account events on their way; market data has its own feed.
+    fn collect(&mut self, at: Timestamp) {
+        self.engine.drain_events(&mut self.events);
+        for event in self.events.drain(..) {
+            if matches!(event, SimEvent::Execution(_) | SimEvent::List(_) | SimEvent::Balances(_)) {
+                self.outbound.push_back(Delivery { at, payload: Payload::Event(event) });
+            }
+        }
+    }
+
+    fn execute(&mut self, pending: &Pending) -> SimAnswer {
+        let (engine, now, account) = (&mut self.engine, pending.at, pending.account);
+        match &pending.request {
+            SimRequest::Submit(request) => {
+                let result = engine.submit(now, account, request);
+                SimAnswer::Submit(result.map(|view| (view, engine.last_fills().to_vec())))
+            }
+            SimRequest::Cancel(request) => SimAnswer::Cancel(engine.cancel(now, account, request)),
+            SimRequest::CancelReplace(request) => {
+                SimAnswer::CancelReplace(engine.cancel_replace(now, account, request))
+            }
+            SimRequest::CancelAll(instrument) => {
+                let mut orders = Vec::new();
+                let result = engine.cancel_all(now, account, *instrument, &mut orders);
+                SimAnswer::CancelAll(result.map(|()| orders))
+            }
+            SimRequest::Query(instrument, order) => SimAnswer::Query(engine.order(account, *instrument, *order)),
+            SimRequest::OpenOrders(instrument) => {
+                SimAnswer::OpenOrders(engine.open_orders(account, *instrument).collect())
+            }
+            SimRequest::Trades(instrument, since) => {
+                let trades = engine.account_trades(account, *instrument);
+                SimAnswer::Trades(trades.filter(|trade| trade.ts >= *since).copied().collect())
+            }
+            SimRequest::Balances => SimAnswer::Balances(engine.balances(account)),
+        }
+    }
+}
+
+fn delay(rng: &mut Rng, least: Duration, jitter: Duration) -> Duration {
+    let jitter = u64::try_from(jitter.as_nanos()).unwrap_or(u64::MAX);
+    if jitter == 0 {
+        return least;
+    }
+    least.saturating_add(Duration::from_nanos(rng.below(jitter.saturating_add(1))))
+}

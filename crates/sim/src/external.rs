@@ -1,0 +1,155 @@
+//! The book of a recorded market, kept as it was, and beside each level what accounts have virtually taken from it.
+//!
+//! What was taken is gone until it is shown anew: only quantity that is added to a level, or a level that returns after it
+//! was gone, can be taken again; what leaves a level leaves from what is still to be had first.
+
+use keel_model::Side;
+use std::collections::BTreeMap;
+
+/// One level: what the recording shows, and what of it is still to be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExternalLevel {
+    pub(crate) shown: i64,
+    pub(crate) available: i64,
+    /// Traded at the price since the level was last shown; tells trades from cancels.
+    pub(crate) traded: i64,
+}
+
+/// The recorded book in integers.
+#[derive(Debug, Default)]
+pub(crate) struct ExternalBook {
+    bids: BTreeMap<i64, ExternalLevel>,
+    asks: BTreeMap<i64, ExternalLevel>,
+    /// Update id that the book has reached; zero when the recording has none.
+    pub(crate) last_id: u64,
+    /// Best bid and ask as last told by themselves, with their update id; newer than the deltas around them.
+    pub(crate) top: Option<TopInt>,
+    pub(crate) has_snapshot: bool,
+    pub(crate) gaps: u64,
+    pub(crate) unreadable: u64,
+}
+
+/// Top of book in integers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopInt {
+    pub(crate) update_id: u64,
+    /// (price, quantity); a quantity of zero means no orders.
+    pub(crate) bid: (i64, i64),
+    pub(crate) ask: (i64, i64),
+}
+
+/// What a change did to a level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LevelChange {
+    pub(crate) side: Side,
+    pub(crate) price: i64,
+    pub(crate) before: i64,
+    pub(crate) after: i64,
+    /// Traded at the price since the level was last shown.
+    pub(crate) traded: i64,
+}
+
+impl ExternalBook {
+    const fn side(&self, side: Side) -> &BTreeMap<i64, ExternalLevel> {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    const fn side_mut(&mut self, side: Side) -> &mut BTreeMap<i64, ExternalLevel> {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+
+    fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (i64, &ExternalLevel)> + '_> {
+        match side {
+            Side::Buy => Box::new(self.bids.iter().rev().map(|(price, level)| (*price, level))),
+            Side::Sell => Box::new(self.asks.iter().map(|(price, level)| (*price, level))),
+        }
+    }
+
+    pub(crate) fn best_shown(&self, side: Side) -> Option<(i64, i64)> {
+        let entry = match side {
+            Side::Buy => self.bids.last_key_value(),
+            Side::Sell => self.asks.first_key_value(),
+        };
+        entry.map(|(price, level)| (*price, level.shown))
+    }
+
+    /// The best level of which something is still to be had.
+    pub(crate) fn best_available(&self, side: Side) -> Option<(i64, i64)> {
+        let is_left =
+            |(price, level): (&i64, &ExternalLevel)| (level.available > 0).then_some((*price, level.available));
+        match side {
+            Side::Buy => self.bids.iter().rev().find_map(is_left),
+            Side::Sell => self.asks.iter().find_map(is_left),
+        }
+    }
+
+    pub(crate) fn shown(&self, side: Side) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.levels(side).map(|(price, level)| (price, level.shown))
+    }
+
+    pub(crate) fn available(&self, side: Side) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.levels(side).filter(|(_, level)| level.available > 0).map(|(price, level)| (price, level.available))
+    }
+
+    pub(crate) fn shown_at(&self, side: Side, price: i64) -> i64 {
+        self.side(side).get(&price).map_or(0, |level| level.shown)
+    }
+
+    /// An account took something.
+    pub(crate) fn take(&mut self, side: Side, price: i64, quantity: i64) {
+        if let Some(level) = self.side_mut(side).get_mut(&price) {
+            level.available = (level.available - quantity).max(0);
+        }
+    }
+
+    /// The recording traded at a price.
+    pub(crate) fn traded(&mut self, side: Side, price: i64, quantity: i64) {
+        if let Some(level) = self.side_mut(side).get_mut(&price) {
+            level.traded = level.traded.saturating_add(quantity);
+        }
+    }
+
+    /// The recording shows a level anew; zero removes it. Returns what changed, if anything did.
+    pub(crate) fn show(&mut self, side: Side, price: i64, quantity: i64) -> Option<LevelChange> {
+        let levels = self.side_mut(side);
+        if quantity <= 0 {
+            let gone = levels.remove(&price)?;
+            return Some(LevelChange { side, price, before: gone.shown, after: 0, traded: gone.traded });
+        }
+        let level = levels.entry(price).or_default();
+        let (before, traded) = (level.shown, level.traded);
+        level.available = level.available.saturating_add(quantity - before).clamp(0, quantity);
+        (level.shown, level.traded) = (quantity, 0);
+        (before != quantity).then_some(LevelChange { side, price, before, after: quantity, traded })
+    }
+
+    /// Removes the levels better than `price` (all of the side without one). Appends what changed.
+    pub(crate) fn cut_better(&mut self, side: Side, price: Option<i64>, changes: &mut Vec<LevelChange>) {
+        while let Some((best, _)) = self.best_shown(side) {
+            let is_better = match (price, side) {
+                (None, _) => true,
+                (Some(price), Side::Buy) => best > price,
+                (Some(price), Side::Sell) => best < price,
+            };
+            if !is_better {
+                return;
+            }
+            changes.extend(self.show(side, best, 0));
+        }
+    }
+
+    /// Removes all levels of a side that are not among `kept` (ascending prices).
+    pub(crate) fn keep_only(&mut self, side: Side, kept: &[i64], changes: &mut Vec<LevelChange>) {
+        let gone: Vec<i64> =
+            self.side(side).keys().copied().filter(|price| kept.binary_search(price).is_err()).collect();
+        for price in gone {
+            changes.extend(self.show(side, price, 0));
+        }
+    }
+}
