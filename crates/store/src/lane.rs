@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Client order ids that one lease makes safe under policy `lease`.
 pub(crate) const LEASE_IDS: u64 = 1_024;
 
+/// How often the writer looks for more before it sleeps: some 20 microseconds.
+const LOOKS: u32 = 1_000;
+
 /// Frames that wait for the writer.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -74,6 +77,8 @@ pub(crate) struct Shared {
     is_ended: Mutex<bool>,
     changed: Condvar,
     waiters: Mutex<Vec<Waiter>>,
+    /// Records appended to both lanes so far.
+    appended: AtomicU64,
     is_asleep: AtomicBool,
     pub(crate) writer: OnceLock<Thread>,
 }
@@ -90,6 +95,7 @@ impl Shared {
             is_ended: Mutex::new(false),
             changed: Condvar::new(),
             waiters: Mutex::new(Vec::new()),
+            appended: AtomicU64::new(0),
             is_asleep: AtomicBool::new(false),
             writer: OnceLock::new(),
         }
@@ -107,15 +113,17 @@ impl Shared {
         }
         let lane = self.lane(id);
         let mut queue = lane.queue.lock();
+        let before = queue.appended;
         if self.durability == Durability::Lease {
             self.lease_ids(&mut queue, record)?;
         }
         push_frame(&mut queue, record, lane.bytes_max)?;
         let position = queue.appended;
         drop(queue);
-        // Pairs with the writer: it announces its sleep, then looks at the lanes once more.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
+        // Pairs with the writer: it announces its sleep, then looks once more. Sequentially consistent, or both might look
+        // before either is seen.
+        self.appended.fetch_add(position - before, Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
             self.unpark();
         }
         Ok(Ticket { shared: self.clone(), lane: id, position, waker: None })
@@ -152,16 +160,21 @@ impl Shared {
         self.lanes.iter().map(|lane| lane.queue.lock().bytes.len()).sum()
     }
 
-    /// For the writer: sleeps until there is work, or the journal closes, or `limit` has passed.
-    pub(crate) fn sleep(&self, limit: Duration) {
+    /// For the writer: sleeps until more than `seen` records were appended, or the journal closes, or `limit` has passed.
+    /// At first it only looks, since the next record often follows at once and waking a thread costs more than looking.
+    pub(crate) fn sleep(&self, seen: u64, limit: Duration) {
+        let has_work = || self.appended.load(Ordering::SeqCst) > seen || self.is_closing.load(Ordering::SeqCst);
+        for _ in 0..LOOKS {
+            if has_work() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
         self.is_asleep.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        let has_work = self.is_closing.load(Ordering::Acquire)
-            || self.lanes.iter().any(|lane| !lane.queue.lock().bytes.is_empty());
-        if !has_work {
+        if !has_work() {
             std::thread::park_timeout(limit);
         }
-        self.is_asleep.store(false, Ordering::Release);
+        self.is_asleep.store(false, Ordering::SeqCst);
     }
 
     /// For the writer: `done[i]` records of lane `i` are durable.

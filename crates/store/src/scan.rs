@@ -224,7 +224,7 @@ fn tail(
     if !is_last {
         return corrupt();
     }
-    let extent = begin..claimed_end.max(written_end).min(bytes.len());
+    let extent = begin..written_end;
     let is_torn = match later_frames(bytes, at, scan.end.sequence) {
         Later::OtherBatch => return corrupt(),
         Later::SameBatch => has_missing_sector(bytes, extent),

@@ -101,7 +101,9 @@ impl Writer {
     /// The body of the thread.
     pub(crate) fn run(mut self) {
         let _end = EndGuard(self.shared.clone());
-        self.stats.priority.store(priority::raise_current_thread() as u8, Ordering::Relaxed);
+        if self.shared.durability != Durability::Process {
+            self.stats.priority.store(priority::raise_current_thread() as u8, Ordering::Relaxed);
+        }
         while let Some(records) = self.take() {
             let outcome = if records == 0 { self.idle() } else { self.write_batch() };
             if let Err(error) = outcome {
@@ -210,7 +212,7 @@ impl Writer {
             self.zeroed_to += length;
             return Ok(());
         }
-        self.shared.sleep(SLEEP_MAX);
+        self.shared.sleep(self.taken.iter().sum(), SLEEP_MAX);
         Ok(())
     }
 

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-pub fn order(sequence: u64) -> NewOrder {
+pub(crate) fn order(sequence: u64) -> NewOrder {
     NewOrder {
         client_order_id: ClientOrderId { instance: 7, epoch: 1, sequence },
         strategy: StrategyId(1),
@@ -31,11 +31,11 @@ pub fn order(sequence: u64) -> NewOrder {
     }
 }
 
-pub fn intent(sequence: u64) -> Record {
+pub(crate) fn intent(sequence: u64) -> Record {
     Record::Intent(order(sequence))
 }
 
-pub fn cancel(sequence: u64) -> Record {
+pub(crate) fn cancel(sequence: u64) -> Record {
     let order = CancelOrder {
         client_order_id: ClientOrderId { instance: 7, epoch: 1, sequence },
         venue_order_id: None,
@@ -44,7 +44,7 @@ pub fn cancel(sequence: u64) -> Record {
     Record::CancelIntent { ts: Timestamp::from_ns(sequence), order, is_escape: false }
 }
 
-pub fn accepted(sequence: u64) -> Record {
+pub(crate) fn accepted(sequence: u64) -> Record {
     let ack = SubmitAck {
         venue_order_id: VenueOrderId::new(&sequence.to_string()).unwrap(),
         ts_event: Timestamp::from_ms(sequence),
@@ -55,17 +55,17 @@ pub fn accepted(sequence: u64) -> Record {
     Record::Execution(Timestamp::from_ns(sequence), ExecutionEvent::Submit(id, SubmitOutcome::Accepted(ack)))
 }
 
-pub fn options(folder: &Path) -> JournalOptions {
+pub(crate) fn options(folder: &Path) -> JournalOptions {
     JournalOptions { segment_bytes: 1 << 16, ..JournalOptions::new(folder, "paper", 7) }
 }
 
 /// Appends one record and waits until it is durable, so that each is a batch of its own.
-pub fn put(journal: &Journal, record: &Record) {
+pub(crate) fn put(journal: &Journal, record: &Record) {
     journal.append(record).unwrap().wait_blocking(SOON).unwrap();
 }
 
 /// Writes `count` records, each its own batch, and closes in order.
-pub fn small_journal(folder: &Path, count: u64) {
+pub(crate) fn small_journal(folder: &Path, count: u64) {
     let (journal, _) = Journal::open(options(folder)).unwrap();
     for sequence in 1..=count {
         put(&journal, &intent(sequence));
@@ -74,7 +74,7 @@ pub fn small_journal(folder: &Path, count: u64) {
 }
 
 /// What a folder looks like when the power goes: everything written so far, but not closed.
-pub fn snapshot_of(folder: &Path, to: &Path) {
+pub(crate) fn snapshot_of(folder: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
@@ -82,29 +82,29 @@ pub fn snapshot_of(folder: &Path, to: &Path) {
     }
 }
 
-pub fn policies() -> [Durability; 3] {
+pub(crate) fn policies() -> [Durability; 3] {
     [Durability::Power, Durability::Lease, Durability::Process]
 }
 
 /// A disk that fails or hangs when told to.
 #[derive(Debug, Default)]
-pub struct FaultyDisk {
-    pub fail_writes: AtomicBool,
-    pub fail_syncs: AtomicBool,
-    pub fail_reserve: AtomicBool,
-    pub syncs: AtomicU64,
+pub(crate) struct FaultyDisk {
+    pub(crate) fail_writes: AtomicBool,
+    pub(crate) fail_syncs: AtomicBool,
+    pub(crate) fail_reserve: AtomicBool,
+    pub(crate) syncs: AtomicU64,
     held: Mutex<bool>,
     released: Condvar,
 }
 
 impl FaultyDisk {
     /// Syncs hang from now on.
-    pub fn hold(&self) {
+    pub(crate) fn hold(&self) {
         *self.held.lock() = true;
     }
 
     /// Syncs that hang go on.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         *self.held.lock() = false;
         self.released.notify_all();
     }
