@@ -1,11 +1,23 @@
 //! What is made of market data: order books, gap detection, staleness, bars, streaming indicators, recordings.
 //!
-//! Pure: no IO, no clock, no randomness; time comes in with the data. Books hold exact decimals; indicators are floats,
-//! since they decide but never pay.
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+//! Pure: no IO of its own, no clock, no randomness; time comes in with the data. Books hold exact decimals; indicators are
+//! floats, since they decide but never pay.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 #![forbid(unsafe_code)]
 
+/// Time bars built from trades or prices.
+pub mod bars;
 /// Order books kept from snapshots, deltas and top-of-book updates.
 pub mod book;
+/// Which streams are current and which have fallen silent.
+pub mod health;
+/// Streaming indicators.
+pub mod indicators;
+/// Recorded sessions, frame by frame.
+pub mod recording;
 
+pub use bars::{BarBuilder, BarError};
 pub use book::{Applied, BookError, BookState, OrderBook, SequenceGap};
+pub use health::{FeedHealth, HealthChange, StreamSlot};
+pub use indicators::{Atr, Bollinger, BollingerBands, Ema, IndicatorError, Rsi, Sma, StdDev};
+pub use recording::{RecordingError, RecordingReader};
