@@ -20,7 +20,7 @@ use crate::external::ExternalBook;
 use crate::hash::FastMap;
 use crate::reject::Reject;
 use crate::store::{NIL, OrderStore};
-use crate::tape::Tape;
+use crate::tape::{Candle, Tape};
 use crate::types::{AccountId, ListId, OrderId};
 use keel_model::{Asset, Instrument, InstrumentId, Notional, Side, Timestamp};
 use lists::OrderList;
@@ -254,6 +254,23 @@ impl MatchingEngine {
     #[must_use]
     pub const fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// Gives an instrument a past: one-minute candles, contiguous and ascending, before its first trade.
+    pub(crate) fn load_history(&mut self, instrument: InstrumentId, candles: Vec<Candle>) -> Result<(), SimError> {
+        let m = self.market_index(instrument)?;
+        let market = &mut self.markets[m];
+        for candle in candles {
+            market.next_trade_id = market.next_trade_id.max(candle.last_id + 1);
+            market.tape.minutes.push(candle);
+        }
+        Ok(())
+    }
+
+    /// Is this order open?
+    #[must_use]
+    pub fn is_open(&self, order_id: OrderId) -> bool {
+        self.store.slot_of(order_id).is_some_and(|slot| self.store[slot].state.is_open())
     }
 
     /// How many market data events were dropped because nobody drained them ([`crate::HistoryLimits::events_max`]).

@@ -27,6 +27,8 @@ pub mod reject;
 /// A small seeded random number generator.
 pub mod rng;
 mod store;
+/// A seeded synthetic market.
+pub mod synthetic;
 mod tape;
 /// Requests and views of orders.
 pub mod types;
@@ -39,6 +41,7 @@ pub use event::{
     Ticker24h,
 };
 pub use reject::Reject;
+pub use synthetic::{SyntheticMarket, SyntheticSpec, default_specs, demo_balances};
 pub use types::{
     AccountId, AmendRequest, CancelReplace, CancelRequest, CancelRestriction, ClientId, Contingency, ExpiryReason,
     ListId, ListStatus, OcoLeg, OcoRequest, OrderId, OrderListView, OrderRef, OrderRequest, OrderSize, OrderState,

@@ -153,6 +153,11 @@ impl OrderStore {
         self.by_id.get(&id).copied()
     }
 
+    #[cfg(test)]
+    pub(crate) fn slots_in_use(&self) -> usize {
+        self.by_id.len()
+    }
+
     /// The latest order with this client id; the open one, if any is open.
     pub(crate) fn slot_of_client(&self, account: AccountId, instrument: InstrumentId, client: ClientId) -> Option<u32> {
         self.by_client.get(&(account, instrument, client)).and_then(|id| self.slot_of(*id))
