@@ -20,6 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 pub struct Baseline {
     descriptors: Vec<Descriptor>,
     threads: Vec<(u32, String)>,
+    at_mono_ns: u64,
 }
 
 impl Baseline {
@@ -27,8 +28,13 @@ impl Baseline {
     ///
     /// # Errors
     /// When `/proc/self` cannot be read.
-    pub fn take() -> Result<Self, LifecycleError> {
-        Ok(Self { descriptors: open_descriptors()?, threads: threads()? })
+    pub fn take(clock: &Clock) -> Result<Self, LifecycleError> {
+        Ok(Self { descriptors: open_descriptors()?, threads: threads()?, at_mono_ns: clock.mono_ns() })
+    }
+
+    /// Whether a lease was taken after the baseline, so that what it stands for is not part of it.
+    fn is_older_than(&self, lease: &LeaseInfo) -> bool {
+        lease.since_mono_ns >= self.at_mono_ns
     }
 }
 
@@ -215,7 +221,10 @@ impl LeakCheck<'_> {
                 report.descriptors.push(DescriptorChange { kind, before, after });
             }
             // Drivers and terminals keep device nodes open for good, so those are shown and not judged.
-            let allowed = until_exit.iter().filter(|lease| descriptor_kind(lease.kind) == Some(kind)).count();
+            let allowed = until_exit
+                .iter()
+                .filter(|lease| descriptor_kind(lease.kind) == Some(kind) && self.baseline.is_older_than(lease));
+            let allowed = allowed.count();
             let beyond = after.saturating_sub(before + allowed);
             if kind == DescriptorKind::Device || beyond == 0 {
                 continue;
@@ -229,7 +238,9 @@ impl LeakCheck<'_> {
     }
 
     fn new_threads(&self, now: &[(u32, String)], until_exit: &[LeaseInfo]) -> Vec<String> {
-        let allowed = until_exit.iter().filter(|lease| lease.kind == LeaseKind::Thread).count();
+        let allowed =
+            until_exit.iter().filter(|lease| lease.kind == LeaseKind::Thread && self.baseline.is_older_than(lease));
+        let allowed = allowed.count();
         let beyond = now.len().saturating_sub(self.baseline.threads.len() + allowed);
         let known = |tid: u32| self.baseline.threads.iter().any(|(before, _)| *before == tid);
         let mut names: Vec<String> = now.iter().filter(|(tid, _)| !known(*tid)).map(|(_, name)| name.clone()).collect();
@@ -265,7 +276,7 @@ mod tests {
     #[test]
     fn leases_and_sections_count_and_kept_ones_do_not() {
         let (ledger, clock) = (ResourceLedger::default(), Clock::system());
-        let baseline = Baseline::take().unwrap();
+        let baseline = Baseline::take(&clock).unwrap();
         let _log = ledger.lease(LeaseKind::File, "launcher", "log").until_exit();
         let lost = ledger.lease(LeaseKind::Websocket, "exchange", "binance market");
         drop(ledger.lease_with_close(LeaseKind::HttpClient, "exchange", "binance rest"));
@@ -293,8 +304,11 @@ mod tests {
     fn beyond_the_baseline_is_named_by_what_is_new_s1_053() {
         let (ledger, clock) = (ResourceLedger::default(), Clock::system());
         let file = |fd, target: &str| Descriptor { fd, kind: DescriptorKind::of(target), target: target.into() };
-        let baseline =
-            Baseline { descriptors: vec![file(3, "/a"), file(4, "socket:[1]")], threads: vec![(1, "main".into())] };
+        let baseline = Baseline {
+            descriptors: vec![file(3, "/a"), file(4, "socket:[1]")],
+            threads: vec![(1, "main".into())],
+            at_mono_ns: 0,
+        };
         let check = LeakCheck { baseline: &baseline, ledger: &ledger, clock: &clock, settle: Duration::ZERO };
         let mut report = LeakReport::default();
         check.compare_descriptors(&[file(3, "/a"), file(4, "socket:[9]"), file(5, "/b")], &[], &mut report);

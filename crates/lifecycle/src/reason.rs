@@ -208,7 +208,8 @@ impl StopSignal {
     }
 
     /// Asks for the stop. The first request runs the callbacks on the calling thread and then wakes every waiter; later
-    /// ones only add their reason. Returns whether this was the first.
+    /// ones only add their reason. Returns whether this was the first. Nothing is logged here: a log that blocks must not
+    /// keep the control thread from hearing the next signal; whoever carries the stop out logs it.
     pub fn request(&self, reason: StopReason) -> bool {
         let callbacks = {
             let mut state = self.inner.state.lock();
@@ -223,20 +224,12 @@ impl StopSignal {
                 Some(std::mem::take(&mut state.callbacks))
             }
         };
-        let Some(callbacks) = callbacks else {
-            tracing::info!(%reason, "a further reason to stop; the stop is already under way");
-            return false;
-        };
+        let Some(callbacks) = callbacks else { return false };
         for callback in &callbacks {
             run_callback(callback, &reason);
         }
         let at_mono_ns = self.inner.clock.mono_ns();
-        self.inner.request.send_replace(Some(StopRequest { reason: reason.clone(), at_mono_ns }));
-        if reason.is_failure() {
-            tracing::error!(%reason, "stopping");
-        } else {
-            tracing::info!(%reason, "stopping");
-        }
+        self.inner.request.send_replace(Some(StopRequest { reason, at_mono_ns }));
         true
     }
 

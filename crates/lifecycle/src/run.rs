@@ -192,7 +192,7 @@ impl Lifecycle {
         let watchdog = Watchdog::start(config.watchdog, TOTAL_DEFAULT, &supervisor, &control, alerts.clone())?;
         let monitor = ResourceMonitor::new(config.monitor, clock, ledger.clone(), alerts.clone());
         let notifier = Arc::new(Notifier::from_env(&ledger));
-        let baseline = Baseline::take()?;
+        let baseline = Baseline::take(&supervisor.clock())?;
         Ok(Self { config, supervisor, control, watchdog, monitor, alerts, notifier, baseline })
     }
 
@@ -281,6 +281,7 @@ impl Lifecycle {
             let (plan, start, leaks) = self.set_up(&context, setup);
             self.watchdog.set_stop_total(plan.total());
             self.start_and_wait(&context, start).await;
+            log_reasons(&context.stop);
             self.notifier.stopping();
             let report = Stopper::new(plan, context.stop.subscribe_urgency()).stop().await;
             (self.sweep(report).await, leaks)
@@ -423,6 +424,16 @@ fn build_runtime(kind: RuntimeKind) -> std::io::Result<Runtime> {
         }
     };
     builder.enable_all().thread_name("trading").build()
+}
+
+fn log_reasons(stop: &StopSignal) {
+    for reason in stop.reasons() {
+        if reason.is_failure() {
+            tracing::error!(%reason, "stopping");
+        } else {
+            tracing::info!(%reason, "stopping");
+        }
+    }
 }
 
 fn run_sections(sections: LeakFn) -> Vec<LeakSection> {

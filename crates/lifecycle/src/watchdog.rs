@@ -334,7 +334,7 @@ impl Watch {
         }
         if !stopping && self.silent >= shared.config.blocked_after {
             let blocking = listed(&shared.registry.blocked_since(&self.suspects));
-            shared.stop.request(StopReason::Fault { what: format!("the trading runtime is blocked in: {blocking}") });
+            shared.request_stop(format!("the trading runtime is blocked in: {blocking}"));
             return None;
         }
         // Both count: it may have been silent for long before the stop was asked for, and then deserves a last chance.
@@ -355,14 +355,24 @@ impl Watch {
         let limit = shared.config.blocked_after;
         if before < limit && self.control_silent >= limit {
             let what = format!("the control thread has not answered for {} ms", self.control_silent.as_millis());
-            shared.stop.request(StopReason::Fault { what });
+            shared.request_stop(what);
         }
     }
 }
 
 impl Shared {
+    // Alerts are logged and callbacks are the caller's: neither may hold the watchdog, so both run beside it.
+
     fn alert(&self, severity: Severity, kind: &'static str, message: String) {
-        self.alerts.raise(Alert { severity, kind, message, ts_ns: self.clock.now_ns() });
+        let (alerts, alert) = (self.alerts.clone(), Alert { severity, kind, message, ts_ns: self.clock.now_ns() });
+        within(self.config.last_words_limit, move || alerts.raise(alert));
+    }
+
+    fn request_stop(&self, what: String) {
+        let stop = self.stop.clone();
+        within(self.config.last_words_limit, move || {
+            stop.request(StopReason::Fault { what });
+        });
     }
 
     /// Runs the escape path on the control runtime, within its limit.
