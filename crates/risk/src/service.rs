@@ -316,29 +316,36 @@ impl RiskService {
         }
     }
 
-    /// Reserves for an order that exists without a review of this run: restored from the journal, adopted from the venue or
-    /// risen again. `remaining` is what may still fill. Does nothing for one that holds a reservation.
-    pub fn adopt(&mut self, order: &NewOrder, remaining: Quantity, is_unknown: bool) {
+    /// Makes the reservation of an order what its owner knows: `remaining` may still fill. An order without one (restored
+    /// from the journal, adopted from the venue, risen again) gets one; nothing remaining and not unknown needs none.
+    pub fn sync(&mut self, order: &NewOrder, remaining: Quantity, is_unknown: bool) {
         let intent = &order.intent;
         let Some(row) = self.rows.get(intent.instrument.index()) else { return };
-        if row.find(order.client_order_id).is_some() {
-            return;
-        }
-        let (remaining, rests) = (quantity_ceiling(remaining, row.quantity_scale), intent.price.is_some());
-        let price = intent.price.or(intent.stop_price).and_then(|price| price_units(price, row.price_scale));
-        let price = price.unwrap_or_else(|| row.touch(intent.side));
         let (id, side) = (order.client_order_id, intent.side);
-        self.add(intent.instrument, Reservation { id, side, remaining, price, rests, is_unknown });
+        let remaining = quantity_ceiling(remaining, row.quantity_scale).max(0);
+        let known = row.find(id).and_then(|at| row.open.get(at)).copied();
+        match known {
+            Some(own) if own.remaining == remaining && own.is_unknown == is_unknown => {}
+            Some(own) => {
+                if let Some(slot) = self.open_mut(intent.instrument, id) {
+                    slot.remaining = remaining;
+                }
+                self.shift(intent.instrument, side, own.remaining, remaining, own.price);
+                self.set_unknown(intent.instrument, id, is_unknown);
+            }
+            None => {
+                let price = intent.price.or(intent.stop_price).and_then(|price| price_units(price, row.price_scale));
+                let price = price.unwrap_or_else(|| row.touch(side));
+                let rests = intent.price.is_some();
+                self.add(intent.instrument, Reservation { id, side, remaining, price, rests, is_unknown });
+            }
+        }
     }
 
-    /// The outcome of an order is not known: its instrument is frozen for new exposure.
-    pub fn on_unknown(&mut self, instrument: InstrumentId, id: ClientOrderId) {
-        self.set_unknown(instrument, id, true);
-    }
-
-    /// The outcome of an order has become known.
-    pub fn on_resolved(&mut self, instrument: InstrumentId, id: ClientOrderId) {
-        self.set_unknown(instrument, id, false);
+    fn open_mut(&mut self, instrument: InstrumentId, id: ClientOrderId) -> Option<&mut Reservation> {
+        let row = self.rows.get_mut(instrument.index())?;
+        let at = row.find(id)?;
+        row.open.get_mut(at)
     }
 
     fn set_unknown(&mut self, instrument: InstrumentId, id: ClientOrderId, is_unknown: bool) {
@@ -657,7 +664,7 @@ impl RiskService {
     }
 
     /// Takes latches and the day's loss over from a former run. Positions and reservations come back through
-    /// [`Self::on_fill`] and [`Self::adopt`].
+    /// [`Self::on_fill`] and [`Self::sync`].
     pub fn restore(&mut self, saved: &RiskSnapshot) {
         self.is_emergency |= saved.is_emergency;
         self.is_loss_latched |= saved.is_loss_latched;

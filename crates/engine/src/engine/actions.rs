@@ -1,0 +1,178 @@
+//! What the order manager tells: bookings, reservations, views, news for strategies, effects.
+
+use super::{Engine, Phase};
+use crate::outbox::{Effect, Notice, Outbox};
+use keel_execution::{Alarm, CancelState, Change, Order, OrderAction, OrderState};
+use keel_model::{ClientOrderId, Fill, InstrumentId, OrderStatus, Quantity, StrategyId, VenueOrderId};
+use keel_strategy::{OpenOrderState, OrderUpdate, OrderUpdateKind};
+
+/// One piece of news for one strategy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum News {
+    /// A fill of one of its orders.
+    Fill(StrategyId, ClientOrderId, Fill),
+    /// Anything else about one of its orders.
+    Order(StrategyId, OrderUpdate),
+}
+
+impl Engine {
+    pub(super) fn on_action(&mut self, action: &OrderAction, out: &mut Outbox) {
+        match *action {
+            OrderAction::Changed { id, from, to, change } => self.on_changed(id, from, to, change, out),
+            OrderAction::Filled { id, fill } => self.on_filled(id, &fill, out),
+            OrderAction::CancelRejected { id, reject } => {
+                if let Some(new) = self.orders.get(id).map(|order| order.new) {
+                    self.push_update(&new, self.cum_of(id), OrderUpdateKind::CancelRejected(reject));
+                }
+            }
+            OrderAction::Adopted { id } => {
+                if let Some(new) = self.orders.get(id).map(|order| order.new) {
+                    self.open_views.push(super::requests::view(&new));
+                }
+            }
+            OrderAction::Query(query) => out.push(Effect::Query(query)),
+            OrderAction::FetchFills(instrument, since) => out.push(Effect::FetchFills(instrument, since)),
+            OrderAction::Cancel(cancel) => out.push(Effect::Cancel(cancel)),
+            OrderAction::Alarm(alarm) => self.on_alarm(alarm, out),
+        }
+    }
+
+    fn cum_of(&self, id: ClientOrderId) -> Quantity {
+        self.orders.get(id).map_or(Quantity::ZERO, |order| order.filled)
+    }
+
+    fn on_changed(&mut self, id: ClientOrderId, from: OrderState, to: OrderState, change: Change, out: &mut Outbox) {
+        let Some(order) = self.orders.get(id) else { return };
+        let (new, filled, end) = (order.new, order.filled, order.end);
+        let venue_order_id = order.venue_order_id.unwrap_or(VenueOrderId::EMPTY);
+        let (strategy, instrument, side) = (new.strategy, new.intent.instrument, new.intent.side);
+        out.notify(Notice::Order { id, strategy, instrument, side, from, to, change });
+        let kind = match (to, change) {
+            (OrderState::Live, _) => Some(OrderUpdateKind::Accepted { venue_order_id }),
+            (OrderState::Unknown, Change::Unknown(reason)) => Some(OrderUpdateKind::Unknown(reason)),
+            (OrderState::Rejected, Change::Rejected(reject)) => Some(OrderUpdateKind::Rejected(reject)),
+            (OrderState::Abandoned, Change::NotSent(reason)) => Some(OrderUpdateKind::NotSent(reason)),
+            (OrderState::NeverAccepted, _) => Some(OrderUpdateKind::NeverAccepted),
+            (OrderState::Done, _) => Some(match end {
+                Some(OrderStatus::Filled) => OrderUpdateKind::Filled,
+                Some(OrderStatus::Expired) => OrderUpdateKind::Expired,
+                _ if new.intent.quantity == filled => OrderUpdateKind::Filled,
+                _ => OrderUpdateKind::Canceled,
+            }),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            self.push_update(&new, filled, kind);
+        }
+    }
+
+    fn on_filled(&mut self, id: ClientOrderId, fill: &Fill, out: &mut Outbox) {
+        self.risk.on_fill(Some(id), fill);
+        if let Err(error) = self.portfolio.apply_fill(fill) {
+            self.risk.hold(fill.instrument);
+            out.notify(Notice::Booking { instrument: Some(fill.instrument), error });
+        }
+        let order = self.orders.get(id);
+        let number = order.map_or(0, Order::ordinal);
+        self.fills_part.add(format_args!(
+            "{number} {} {:?} {} {} {} {} {:?}",
+            fill.instrument.0,
+            fill.side,
+            keel_model::Notional::of(fill.price, Quantity::from_int(1)).normalized(),
+            fill.quantity.normalized(),
+            fill.fee.normalized(),
+            fill.fee_asset,
+            fill.liquidity
+        ));
+        let Some((new, state, filled)) = order.map(|order| (order.new, order.state, order.filled)) else { return };
+        out.notify(Notice::Fill { id, strategy: new.strategy, fill: *fill });
+        self.news.push(News::Fill(new.strategy, id, *fill));
+        if state == OrderState::Live {
+            self.push_update(&new, filled, OrderUpdateKind::PartiallyFilled);
+        }
+    }
+
+    fn on_alarm(&mut self, alarm: Alarm, out: &mut Outbox) {
+        let held = if alarm.holds() { self.instrument_of(&alarm) } else { None };
+        if let Some(instrument) = held {
+            self.risk.hold(instrument);
+        }
+        out.notify(Notice::Alarm { alarm, held });
+    }
+
+    fn instrument_of(&self, alarm: &Alarm) -> Option<InstrumentId> {
+        match *alarm {
+            Alarm::Resurrected { id, .. }
+            | Alarm::Conflict { id, .. }
+            | Alarm::Adopted { id }
+            | Alarm::IdClash { id }
+            | Alarm::Stuck { id, .. } => self.orders.get(id).map(|order| order.new.intent.instrument),
+            Alarm::ForeignOrder { instrument, .. }
+            | Alarm::ForeignFill { instrument, .. }
+            | Alarm::BadFill { instrument, .. }
+            | Alarm::FillMismatch { instrument, .. }
+            | Alarm::Overfill { instrument, .. }
+            | Alarm::FillBeyondMemory { instrument, .. }
+            | Alarm::Overflow { instrument, .. } => Some(instrument),
+        }
+    }
+
+    /// After a batch: what risk holds for an order, and what strategies see of it, is made what the order manager knows.
+    pub(super) fn sync_touched(&mut self, actions: &[OrderAction]) {
+        for action in actions {
+            match *action {
+                OrderAction::Changed { id, .. }
+                | OrderAction::Filled { id, .. }
+                | OrderAction::CancelRejected { id, .. }
+                | OrderAction::Adopted { id } => self.sync_order(id),
+                OrderAction::Cancel(cancel) => self.sync_order(cancel.client_order_id),
+                OrderAction::Query(_) | OrderAction::FetchFills(..) | OrderAction::Alarm(_) => {}
+            }
+        }
+    }
+
+    fn sync_order(&mut self, id: ClientOrderId) {
+        let Some(order) = self.orders.get(id) else { return };
+        if order.state.is_closed() {
+            self.risk.release(order.new.intent.instrument, id);
+            if let Some(at) = self.open_views.iter().position(|view| view.client_order_id == id) {
+                // Order of birth is kept, so that strategies and digests see the same list in each run.
+                self.open_views.remove(at);
+            }
+            return;
+        }
+        let remaining = match order.state {
+            // Over at the venue: only the fills that are still owed may come.
+            OrderState::Settling => order.cum.checked_sub(order.filled).unwrap_or(Quantity::ZERO),
+            _ => order.leaves(),
+        };
+        self.risk.sync(&order.new, remaining, order.state == OrderState::Unknown);
+        let state = match (order.state, order.cancel) {
+            (OrderState::Unknown, _) => OpenOrderState::Unknown,
+            (_, CancelState::Sent | CancelState::Acked) => OpenOrderState::Canceling,
+            (OrderState::Live | OrderState::Settling, _) => OpenOrderState::Live,
+            _ => OpenOrderState::Pending,
+        };
+        let mut fresh = super::requests::view(&order.new);
+        (fresh.cum_quantity, fresh.state) = (order.filled, state);
+        match self.open_views.iter_mut().find(|view| view.client_order_id == id) {
+            Some(view) => *view = fresh,
+            None => self.open_views.push(fresh),
+        }
+    }
+
+    /// Tells a strategy; the house and strategies of former runs have nobody to tell.
+    pub(super) fn tell_strategy(&mut self, news: &News) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        match news {
+            News::Fill(strategy, id, fill) => {
+                self.call(usize::from(strategy.0), |strategy, ctx| strategy.on_fill(ctx, *id, fill));
+            }
+            News::Order(strategy, update) => {
+                self.call(usize::from(strategy.0), |strategy, ctx| strategy.on_order(ctx, update));
+            }
+        }
+    }
+}

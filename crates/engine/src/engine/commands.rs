@@ -1,0 +1,112 @@
+//! Instructions of people, the launcher and the stop plan.
+
+use super::wind::Wind;
+use super::{Engine, Phase};
+use crate::outbox::{Notice, Outbox, StartBlocker};
+use keel_model::{Command, ExitPolicy, TradingState};
+
+impl Engine {
+    pub(super) fn on_command(&mut self, command: &Command, out: &mut Outbox) {
+        match command {
+            Command::Start => self.start(out),
+            Command::Pause | Command::ReduceOnly => {
+                if self.wanted == TradingState::Active {
+                    self.wanted = TradingState::Reducing;
+                    self.apply_state();
+                }
+            }
+            Command::Resume => self.resume(out),
+            Command::StopStrategies => self.stop_strategies(out),
+            Command::Wind(policy) => self.begin_wind(*policy, out),
+            Command::Cancel(id) => self.cancel(*id, out),
+            Command::EmergencyStop(reason) => self.emergency_stop(reason, out),
+        }
+    }
+
+    /// Opens the gate if recovery is complete; says what is missing otherwise.
+    fn start(&mut self, out: &mut Outbox) {
+        if self.phase != Phase::Recovering {
+            return;
+        }
+        if let Some(blocker) = self.start_blocker() {
+            out.notify(Notice::StartRefused(blocker));
+            return;
+        }
+        self.phase = Phase::Running;
+        self.wanted = TradingState::Active;
+        self.risk.on_time(self.now);
+        self.apply_state();
+        out.notify(Notice::Started);
+        for at in 0..self.strategies.len() {
+            self.call(at, |strategy, ctx| strategy.on_start(ctx));
+        }
+        self.pump(out);
+    }
+
+    /// What keeps the engine from starting; `None` when [`Command::Start`] would be taken.
+    #[must_use]
+    pub fn start_blocker(&self) -> Option<StartBlocker> {
+        if self.risk.is_emergency() {
+            return Some(StartBlocker::Emergency);
+        }
+        if let Some(blocker) = self.reconciliation.blocker() {
+            return Some(blocker);
+        }
+        match self.orders.unresolved_count() {
+            0 => None,
+            count => Some(StartBlocker::Unresolved(count)),
+        }
+    }
+
+    /// A person says that trading may go on: latches and holds are cleared. Not before the start, not after the stop.
+    fn resume(&mut self, out: &mut Outbox) {
+        if self.phase != Phase::Running || self.risk.is_emergency() {
+            let blocker = if self.risk.is_emergency() { StartBlocker::Emergency } else { StartBlocker::OpenOrders };
+            out.notify(Notice::StartRefused(blocker));
+            return;
+        }
+        self.wind = None;
+        self.wanted = TradingState::Active;
+        self.risk.resume();
+        self.apply_state();
+    }
+
+    /// The strategies' last call; what they ask for in it is refused.
+    pub(super) fn stop_strategies(&mut self, out: &mut Outbox) {
+        if self.phase == Phase::Running {
+            for at in 0..self.strategies.len() {
+                self.call(at, |strategy, ctx| strategy.on_stop(ctx));
+            }
+            let refused = u32::try_from(self.requests.len()).unwrap_or(u32::MAX);
+            self.requests.clear();
+            self.askers.clear();
+            if refused > 0 {
+                out.notify(Notice::RequestsRefused { strategy: None, count: refused });
+            }
+        }
+        self.phase = Phase::Stopped;
+        if self.wanted == TradingState::Active {
+            self.wanted = TradingState::Reducing;
+            self.apply_state();
+        }
+    }
+
+    fn begin_wind(&mut self, policy: ExitPolicy, out: &mut Outbox) {
+        self.stop_strategies(out);
+        if self.wanted == TradingState::Halted && !self.risk.is_emergency() && policy == ExitPolicy::Flatten {
+            // Never started: there is nothing of this run to close, but what was recovered may be closed.
+            self.wanted = TradingState::Reducing;
+            self.apply_state();
+        }
+        out.notify(Notice::Winding(policy));
+        self.wind = Some(Wind::new(policy));
+    }
+
+    /// The flag first, then everything else.
+    fn emergency_stop(&mut self, reason: &str, out: &mut Outbox) {
+        self.risk.emergency_stop();
+        self.wanted = TradingState::Halted;
+        out.notify(Notice::EmergencyStop(reason.to_owned()));
+        self.begin_wind(ExitPolicy::Flatten, out);
+    }
+}

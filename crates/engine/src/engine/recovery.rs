@@ -1,0 +1,183 @@
+//! Start is recovery, and a stream that comes back is a small recovery: the venue is asked, and until it has answered
+//! nothing that adds exposure passes.
+
+use super::{Engine, Phase};
+use crate::outbox::{Effect, Notice, Outbox, StartBlocker};
+use keel_model::{ExecutionEvent, InstrumentId, NewOrder, Timestamp};
+use keel_risk::RiskSnapshot;
+use std::time::Duration;
+
+/// One record of the journal, as far as the engine needs it. Records are given in the order in which they were written.
+#[derive(Clone, Debug)]
+pub enum RecoveredRecord {
+    /// An intent that was made durable, and when.
+    Intent(Timestamp, NewOrder),
+    /// An execution event that was processed, and when.
+    Event(Timestamp, ExecutionEvent),
+    /// Risk's frozen state; the last one counts.
+    Risk(Box<RiskSnapshot>),
+}
+
+/// What the venue still owes us.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reconciliation {
+    open_orders: bool,
+    balances: bool,
+    fills: u32,
+    since: Timestamp,
+    /// When the questions were sent; zero means that none is under way.
+    sent: Timestamp,
+    /// Does it keep new exposure out until it is over?
+    is_blocking: bool,
+    last_done: Timestamp,
+}
+
+impl Reconciliation {
+    /// Before the first answers everything is owed.
+    pub(super) fn at_start() -> Self {
+        Self { open_orders: true, balances: true, is_blocking: true, ..Self::default() }
+    }
+
+    fn is_open(&self) -> bool {
+        self.open_orders || self.balances || self.fills > 0
+    }
+
+    pub(super) fn blocks(&self) -> bool {
+        self.is_blocking && self.is_open()
+    }
+
+    pub(super) fn blocker(&self) -> Option<StartBlocker> {
+        if self.open_orders {
+            Some(StartBlocker::OpenOrders)
+        } else if self.fills > 0 {
+            Some(StartBlocker::Fills)
+        } else if self.balances {
+            Some(StartBlocker::Balances)
+        } else {
+            None
+        }
+    }
+}
+
+impl Engine {
+    /// Rebuilds the state from the journal and asks the venue for what happened since. Called once, before any other event;
+    /// an empty journal asks all the same. The driver answers with `OpenOrders`, `Fills` and `Balances` events, and sends
+    /// [`keel_model::Command::Start`] when [`Self::start_blocker`] is `None`.
+    pub fn recover(&mut self, records: impl IntoIterator<Item = RecoveredRecord>, now: Timestamp, out: &mut Outbox) {
+        // What the records ask for was asked for then; only the state counts now.
+        let mut discarded = Outbox::new();
+        let mut risk = None;
+        let mut last = Timestamp::ZERO;
+        for record in records {
+            match record {
+                RecoveredRecord::Intent(ts, new) => {
+                    self.advance(ts);
+                    last = last.max(ts);
+                    if self.orders.restore_intent(new, ts).is_ok() {
+                        self.risk.sync(&new, new.intent.quantity, false);
+                        self.open_views.push(super::requests::view(&new));
+                    }
+                }
+                RecoveredRecord::Event(ts, event) => {
+                    last = last.max(ts);
+                    self.process_execution(ts, &event, &mut discarded);
+                }
+                RecoveredRecord::Risk(snapshot) => risk = Some(snapshot),
+            }
+            discarded.drain();
+        }
+        if let Some(snapshot) = risk {
+            self.risk.restore(&snapshot);
+        }
+        self.advance(now);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.orders.begin_recovery(self.now, &mut actions);
+        self.actions = actions;
+        self.pump(out);
+        // Fills are asked for from the oldest order that is still open, or from the last record on.
+        let oldest = self.orders.open().map(|order| order.ts_created.min(order.new.ts_decided)).min();
+        let since = oldest.unwrap_or(last).min(last);
+        self.reconciliation = Reconciliation::at_start();
+        self.ask(since, last != Timestamp::ZERO, out);
+        self.finish(out);
+    }
+
+    /// Starts a comparison with the venue: after a stream came back, and every now and then.
+    pub(super) fn begin_reconciliation(&mut self, is_blocking: bool, out: &mut Outbox) {
+        let since = self.reconciliation.last_done;
+        let is_blocking = is_blocking || self.reconciliation.blocks();
+        self.reconciliation = Reconciliation { open_orders: true, balances: true, is_blocking, ..self.reconciliation };
+        out.notify(Notice::Reconciling);
+        self.ask(since, true, out);
+        self.apply_state();
+    }
+
+    fn ask(&mut self, since: Timestamp, with_fills: bool, out: &mut Outbox) {
+        let since = since.minus(Duration::from_millis(self.config.execution.fills_overlap_ms));
+        self.reconciliation.sent = self.now;
+        self.reconciliation.since = since;
+        self.reconciliation.fills = 0;
+        out.push(Effect::FetchOpenOrders(None));
+        if with_fills {
+            self.reconciliation.fills = u32::try_from(self.instruments.len()).unwrap_or(u32::MAX);
+            for instrument in self.instruments.iter() {
+                out.push(Effect::FetchFills(instrument.id, since));
+            }
+        }
+        out.push(Effect::FetchBalances);
+    }
+
+    /// Ticks off what has been answered.
+    pub(super) fn note_answer(&mut self, event: &ExecutionEvent, out: &mut Outbox) {
+        let owed = &mut self.reconciliation;
+        if !owed.is_open() {
+            return;
+        }
+        match event {
+            ExecutionEvent::OpenOrders(None, _) => owed.open_orders = false,
+            ExecutionEvent::Balances { complete: true, .. } => owed.balances = false,
+            ExecutionEvent::Fills(_) => owed.fills = owed.fills.saturating_sub(1),
+            _ => return,
+        }
+        if !owed.is_open() {
+            owed.last_done = owed.sent;
+            owed.is_blocking = false;
+            out.notify(Notice::Reconciled);
+            self.apply_state();
+        }
+    }
+
+    /// Asks again for what was not answered in time, and compares every now and then.
+    pub(super) fn reconcile_on_time(&mut self, out: &mut Outbox) {
+        let waited = self.now.since(self.reconciliation.sent);
+        let was_asked = self.reconciliation.sent != Timestamp::ZERO;
+        if self.reconciliation.is_open() {
+            if was_asked && waited > Duration::from_millis(self.config.reconcile_timeout_ms) {
+                self.ask_again(out);
+            }
+            return;
+        }
+        let interval_ms = self.config.reconcile_interval_ms;
+        if self.phase == Phase::Running && interval_ms > 0 && waited > Duration::from_millis(interval_ms) {
+            self.begin_reconciliation(false, out);
+        }
+    }
+
+    fn ask_again(&mut self, out: &mut Outbox) {
+        self.reconciliation.sent = self.now;
+        if self.reconciliation.open_orders {
+            out.push(Effect::FetchOpenOrders(None));
+        }
+        if self.reconciliation.balances {
+            out.push(Effect::FetchBalances);
+        }
+        if self.reconciliation.fills > 0 {
+            // Answers do not say which instrument they are about, so all are asked once more.
+            self.reconciliation.fills = u32::try_from(self.instruments.len()).unwrap_or(u32::MAX);
+            for index in 0..self.instruments.len() {
+                let id = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
+                out.push(Effect::FetchFills(id, self.reconciliation.since));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Status for people and digest for proofs.
+
+use super::Engine;
+use crate::digest::{self, Part, StateDigest};
+use keel_execution::Order;
+use keel_model::{
+    CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Side, StatusSnapshot,
+};
+use sha2::{Digest, Sha256};
+
+/// Decimal places of average prices beyond the tick.
+const AVERAGE_EXTRA_SCALE: u8 = 4;
+
+impl Engine {
+    /// The state of the run at this moment. Allocates; not for every tick.
+    #[must_use]
+    pub fn status(&self) -> StatusSnapshot {
+        let counters = self.orders.counters();
+        let quote = self.risk.limits().quote_asset;
+        let is_quoted = |id: InstrumentId| self.instruments.get(id).is_some_and(|known| known.quote == quote);
+        let mut realized = self.portfolio.positions().filter(|position| is_quoted(position.instrument));
+        let realized = realized.try_fold(Notional::ZERO, |sum, position| sum.checked_add(position.realized));
+        StatusSnapshot {
+            ts: self.now,
+            trading_state: self.risk.state(),
+            orders_total: counters.submitted,
+            orders_denied: self.risk.denied_total(),
+            orders_rejected: counters.rejected,
+            fills_total: counters.fills,
+            open_orders: self.orders.open().map(order_view).collect(),
+            positions: self.position_views(),
+            balances: self.portfolio.balances().to_vec(),
+            realized: realized.unwrap_or_default(),
+            fees: self.portfolio.fee_in(quote),
+            market_events: self.market_events,
+        }
+    }
+
+    fn position_views(&self) -> Vec<PositionView> {
+        let open = self.portfolio.positions().filter(|position| !position.is_flat());
+        open.map(|position| {
+            let closing_side = if position.quantity.is_positive() { Side::Sell } else { Side::Buy };
+            let protects = |order: &Order| order.is_protective() && order.new.intent.side == closing_side;
+            let scale = self.instruments.get(position.instrument).map_or(8, |known| known.tick_size.scale());
+            PositionView {
+                instrument: position.instrument,
+                quantity: position.quantity,
+                average_price: position
+                    .average_price(scale.saturating_add(AVERAGE_EXTRA_SCALE).min(18))
+                    .unwrap_or_default(),
+                unrealized: self
+                    .closing_price(position.instrument, closing_side)
+                    .and_then(|price| position.unrealized(price).ok()),
+                is_protected: self.orders.open_of(position.instrument).any(protects),
+            }
+        })
+        .collect()
+    }
+
+    /// The price at which a position would be closed now.
+    fn closing_price(&self, instrument: InstrumentId, side: Side) -> Option<Price> {
+        let book = self.books.get(instrument.index()).filter(|book| book.is_live())?;
+        let level = match side {
+            Side::Sell => book.best_bid(),
+            Side::Buy => book.best_ask(),
+        };
+        level.map(|level| level.price)
+    }
+
+    /// What it would take to cancel every open order of ours: published for the escape path. Protective orders come last.
+    pub fn cancels(&self) -> impl Iterator<Item = CancelOrder> {
+        let of = |order: &Order| CancelOrder {
+            client_order_id: order.id(),
+            venue_order_id: order.venue_order_id,
+            instrument: order.new.intent.instrument,
+        };
+        let is_protective = |order: &&Order| order.new.intent.purpose == OrderPurpose::Protective;
+        let first = self.orders.open().filter(move |order| !is_protective(order));
+        first.chain(self.orders.open().filter(is_protective)).map(of)
+    }
+
+    /// A fingerprint of the whole trading state; see [`crate::digest`].
+    #[must_use]
+    pub fn digest(&self) -> StateDigest {
+        let mut whole = Sha256::new();
+        whole.update(b"keel state digest 1");
+        let mut orders = self.evicted_part.fork();
+        let all = self.orders.all();
+        for order in &all {
+            add_order(&mut orders, order);
+        }
+        orders.finish("orders", &mut whole);
+        self.fills_part.fork().finish("fills", &mut whole);
+        let mut positions = Part::default();
+        for position in self.portfolio.positions() {
+            positions.add(format_args!(
+                "{} {} {} {} {} {}",
+                position.instrument.0,
+                position.quantity.normalized(),
+                position.cost.normalized(),
+                position.realized.normalized(),
+                position.bought.normalized(),
+                position.sold.normalized()
+            ));
+        }
+        positions.finish("positions", &mut whole);
+        let mut balances: Vec<_> = self.portfolio.balances().to_vec();
+        balances.sort_unstable_by_key(|balance| balance.asset);
+        let mut part = Part::default();
+        for balance in balances.iter().filter(|balance| !balance.free.is_zero() || !balance.locked.is_zero()) {
+            part.add(format_args!("{} {} {}", balance.asset, balance.free.normalized(), balance.locked.normalized()));
+        }
+        part.finish("balances", &mut whole);
+        let mut fees: Vec<_> = self.portfolio.fees().to_vec();
+        fees.sort_unstable_by_key(|(asset, _)| *asset);
+        let mut part = Part::default();
+        for (asset, fee) in &fees {
+            part.add(format_args!("{asset} {}", fee.normalized()));
+        }
+        part.finish("fees", &mut whole);
+        self.risk_part().finish("risk", &mut whole);
+        digest::finish(whole)
+    }
+
+    fn risk_part(&self) -> Part {
+        let mut part = Part::default();
+        let risk = self.risk.snapshot(self.now);
+        part.add(format_args!(
+            "{:?} {} {} {} {} {} {}",
+            risk.trading_state,
+            risk.is_emergency,
+            risk.is_loss_latched,
+            risk.approved_total,
+            risk.denied_total,
+            risk.gross_exposure.normalized(),
+            risk.day_pnl.normalized()
+        ));
+        for id in &risk.held {
+            part.add(format_args!("held {}", id.0));
+        }
+        let mut held: Vec<_> = risk
+            .reservations
+            .iter()
+            .map(|view| (self.orders.get(view.client_order_id).map_or(0, Order::ordinal), view))
+            .collect();
+        held.sort_unstable_by_key(|(number, _)| *number);
+        for (number, view) in held {
+            part.add(format_args!(
+                "{number} {} {:?} {} {}",
+                view.instrument.0,
+                view.side,
+                view.remaining.normalized(),
+                view.is_unknown
+            ));
+        }
+        part
+    }
+
+    /// Orders that left memory go into the digest when they leave.
+    pub(super) fn note_evicted(&mut self) {
+        for order in self.orders.take_evicted() {
+            add_order(&mut self.evicted_part, &order);
+        }
+    }
+}
+
+fn add_order(part: &mut Part, order: &Order) {
+    let intent = &order.new.intent;
+    let price = |price: Option<Price>| price.map(Price::normalized).unwrap_or_default();
+    part.add(format_args!(
+        "{} {} {} {:?} {:?} {:?} {:?} {} {} {} {} {} {}",
+        order.ordinal(),
+        order.new.strategy.0,
+        intent.instrument.0,
+        intent.side,
+        intent.order_type,
+        intent.time_in_force,
+        intent.purpose,
+        intent.quantity.normalized(),
+        price(intent.price),
+        price(intent.stop_price),
+        order.state,
+        order.filled.normalized(),
+        order.cum.normalized()
+    ));
+}
+
+fn order_view(order: &Order) -> OpenOrderView {
+    let intent = &order.new.intent;
+    OpenOrderView {
+        client_order_id: order.id(),
+        venue_order_id: order.venue_order_id,
+        instrument: intent.instrument,
+        side: intent.side,
+        quantity: intent.quantity,
+        cum_quantity: order.filled,
+        price: intent.price,
+        purpose: intent.purpose,
+        state: order.state.to_string(),
+    }
+}

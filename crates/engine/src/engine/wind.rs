@@ -1,0 +1,185 @@
+//! The way out: open orders and positions are brought to what the exit policy asks for, confirmed by the venue.
+
+use super::Engine;
+use crate::outbox::{Notice, Outbox};
+use keel_execution::{Order, OrderState};
+use keel_model::{ExitPolicy, InstrumentId, NewOrder, OrderIntent, OrderPurpose, OrderType, Quantity, Side, Timestamp};
+use keel_risk::HOUSE;
+use std::time::Duration;
+
+/// Pause between two tries to close one position.
+const FLATTEN_PAUSE: Duration = Duration::from_millis(250);
+
+/// An exit policy under way.
+#[derive(Clone, Debug)]
+pub(super) struct Wind {
+    policy: ExitPolicy,
+    /// Per instrument: tries so far, and when the last one was.
+    tries: Vec<(InstrumentId, u32, Timestamp)>,
+    is_told: bool,
+}
+
+impl Wind {
+    pub(super) const fn new(policy: ExitPolicy) -> Self {
+        Self { policy, tries: Vec::new(), is_told: false }
+    }
+}
+
+/// How far the exit policy has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindProgress {
+    /// Orders that the policy wants gone and the venue has not confirmed to be gone.
+    pub orders_left: usize,
+    /// Orders of unknown outcome or with fills missing.
+    pub unresolved: usize,
+    /// Placements that the venue has not answered.
+    pub in_flight: usize,
+    /// Positions that the policy wants closed and that can still be closed.
+    pub positions_left: usize,
+    /// Orders that stay by policy.
+    pub orders_kept: usize,
+}
+
+impl WindProgress {
+    /// Is nothing left to do or to wait for?
+    #[must_use]
+    pub const fn is_wound(&self) -> bool {
+        self.orders_left == 0 && self.unresolved == 0 && self.in_flight == 0 && self.positions_left == 0
+    }
+}
+
+impl Engine {
+    /// How far the exit policy has come; `None` while none is under way.
+    #[must_use]
+    pub fn wind_progress(&self) -> Option<WindProgress> {
+        let wind = self.wind.as_ref()?;
+        let mut progress = WindProgress::default();
+        for order in self.orders.open() {
+            match order.state {
+                OrderState::Unknown | OrderState::Settling => progress.unresolved += 1,
+                OrderState::Intent | OrderState::Armed | OrderState::Sent => progress.in_flight += 1,
+                _ => {}
+            }
+            if self.is_unwanted(wind.policy, order) {
+                progress.orders_left += 1;
+            } else {
+                progress.orders_kept += 1;
+            }
+        }
+        if wind.policy == ExitPolicy::Flatten {
+            progress.positions_left = self
+                .instruments
+                .iter()
+                .filter(|instrument| {
+                    let tries =
+                        wind.tries.iter().find(|(id, ..)| *id == instrument.id).map_or(0, |(_, count, _)| *count);
+                    tries < self.config.flatten_attempts_max && self.closing_order(instrument.id).is_some()
+                })
+                .count();
+        }
+        Some(progress)
+    }
+
+    /// Does the policy of the stop that is under way have what it wants, confirmed by the venue?
+    #[must_use]
+    pub fn is_wound(&self) -> bool {
+        self.wind_progress().is_some_and(|progress| progress.is_wound())
+    }
+
+    /// Does the policy want the order gone? Exits and protective orders stay only while there is a position that they reduce.
+    fn is_unwanted(&self, policy: ExitPolicy, order: &Order) -> bool {
+        let reduces = || {
+            let held = self.portfolio.position(order.new.intent.instrument).quantity;
+            match order.new.intent.side {
+                Side::Sell => held.is_positive(),
+                Side::Buy => held.is_negative(),
+            }
+        };
+        match policy {
+            ExitPolicy::Keep => false,
+            ExitPolicy::CancelAll | ExitPolicy::Flatten => true,
+            ExitPolicy::CancelEntries => order.new.intent.purpose == OrderPurpose::Entry || !reduces(),
+        }
+    }
+
+    /// One more step of the exit policy. Cancels what has to go; once nothing is open, closes positions if asked for.
+    pub(super) fn wind_step(&mut self, out: &mut Outbox) {
+        let Some(policy) = self.wind.as_ref().map(|wind| wind.policy) else { return };
+        if policy != ExitPolicy::Keep {
+            self.cancel_unwanted(policy, out);
+        }
+        if policy == ExitPolicy::Flatten {
+            self.flatten(out);
+        }
+        if self.is_wound() {
+            if let Some(wind) = self.wind.as_mut().filter(|wind| !wind.is_told) {
+                wind.is_told = true;
+                out.notify(Notice::Wound(policy));
+            }
+        }
+    }
+
+    fn cancel_unwanted(&mut self, policy: ExitPolicy, out: &mut Outbox) {
+        // The house's own closing orders are what flattening waits for; they end by themselves.
+        let is_target = |engine: &Self, order: &Order| {
+            let is_closing = order.new.strategy == HOUSE && !order.is_adopted;
+            !order.is_cancel_wanted && order.state.may_fill() && !is_closing && engine.is_unwanted(policy, order)
+        };
+        let targets: Vec<_> = self.orders.open().filter(|order| is_target(self, order)).map(Order::id).collect();
+        for id in targets {
+            self.cancel(id, out);
+        }
+    }
+
+    /// Sends one closing order per instrument at a time, and only once nothing else of ours works on it.
+    fn flatten(&mut self, out: &mut Outbox) {
+        for index in 0..self.instruments.len() {
+            let instrument = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
+            if self.orders.open_of(instrument).next().is_some() {
+                continue;
+            }
+            let Some(intent) = self.closing_order(instrument) else { continue };
+            let (now, tries_max) = (self.now, self.config.flatten_attempts_max);
+            let Some(wind) = self.wind.as_mut() else { return };
+            let at = match wind.tries.iter().position(|(id, ..)| *id == instrument) {
+                Some(at) => at,
+                None => {
+                    wind.tries.push((instrument, 0, Timestamp::ZERO));
+                    wind.tries.len() - 1
+                }
+            };
+            let Some(slot) = wind.tries.get_mut(at) else { continue };
+            if slot.1 >= tries_max || now.since(slot.2) < FLATTEN_PAUSE {
+                continue;
+            }
+            (slot.1, slot.2) = (slot.1 + 1, now);
+            let client_order_id = self.house_id();
+            self.submit(NewOrder { client_order_id, strategy: HOUSE, ts_decided: now, intent }, out);
+        }
+    }
+
+    /// The market order that closes the position of an instrument; `None` when there is none, or when what is left is too
+    /// small for the venue.
+    fn closing_order(&self, instrument: InstrumentId) -> Option<OrderIntent> {
+        let held = self.portfolio.position(instrument).quantity;
+        let side = if held.is_positive() { Side::Sell } else { Side::Buy };
+        if held.is_zero() {
+            return None;
+        }
+        let rules = self.instruments.get(instrument)?;
+        // While a closing order works, what it will close is not free; the position itself is then what is left.
+        let free = self.risk.closable(instrument, side);
+        let closable = if self.orders.open_of(instrument).next().is_some() { held.abs().ok()? } else { free };
+        let mut quantity = rules.round_quantity(closable, OrderType::Market).ok()?;
+        for max in [rules.lot.max, rules.market_lot.max].into_iter().filter(|max| max.is_positive()) {
+            quantity = quantity.min(max);
+        }
+        let intent = OrderIntent::market(instrument, side, quantity, OrderPurpose::Exit);
+        let reference = self.books.get(instrument.index()).and_then(|book| match side {
+            Side::Sell => book.best_bid(),
+            Side::Buy => book.best_ask(),
+        });
+        let is_dust = rules.check(&intent, reference.map(|level| level.price)).is_err();
+        (quantity > Quantity::ZERO && !is_dust).then_some(intent)
+    }
+}

@@ -1,0 +1,192 @@
+//! What the engine asks of the world and tells about itself.
+
+use keel_execution::{Alarm, Change, OrderState};
+use keel_model::{
+    CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, InstrumentId, NewOrder, Notional, QueryOrder,
+    ReplaceOrder, Side, StrategyId, StreamKind, Timestamp, TradingState,
+};
+use keel_risk::{Approved, Denied};
+
+/// One request to the world.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Place an order: make the intent durable, look at the gate, sign, send.
+    Submit(Approved<NewOrder>),
+    /// Cancel an order. Never waits for the journal.
+    Cancel(CancelOrder),
+    /// Cancel an order and place another in one request.
+    Replace(Approved<ReplaceOrder>),
+    /// Ask about an order by client order id; the venue's time first.
+    Query(QueryOrder),
+    /// Ask for the open orders of an instrument or of the account.
+    FetchOpenOrders(Option<InstrumentId>),
+    /// Ask for the fills of an instrument since a time.
+    FetchFills(InstrumentId, Timestamp),
+    /// Ask for all balances.
+    FetchBalances,
+    /// Tell: for log, journal and metrics.
+    Notify(Notice),
+}
+
+/// What keeps the engine from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartBlocker {
+    /// The venue's open orders are not known yet.
+    #[error("the venue has not told its open orders yet")]
+    OpenOrders,
+    /// Fills that were asked for have not come.
+    #[error("the venue has not told the fills that were asked for")]
+    Fills,
+    /// Balances are not known yet.
+    #[error("the venue has not told the balances yet")]
+    Balances,
+    /// Orders of unknown outcome, or with fills missing.
+    #[error("{0} orders of unknown outcome or with fills missing")]
+    Unresolved(usize),
+    /// An emergency stop is latched.
+    #[error("an emergency stop is latched; a person must remove it")]
+    Emergency,
+}
+
+/// Something that happened, for log, journal and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Risk denied an order.
+    Denied(Denied),
+    /// Denials beyond what is told singly, since the last such notice.
+    DeniedMore {
+        /// How many.
+        count: u64,
+    },
+    /// An order's state changed.
+    Order {
+        /// Our id.
+        id: ClientOrderId,
+        /// Whose order.
+        strategy: StrategyId,
+        /// Instrument.
+        instrument: InstrumentId,
+        /// Side.
+        side: Side,
+        /// State before.
+        from: OrderState,
+        /// State now.
+        to: OrderState,
+        /// What lies behind it.
+        change: Change,
+    },
+    /// A fill was booked.
+    Fill {
+        /// Our id.
+        id: ClientOrderId,
+        /// Whose order.
+        strategy: StrategyId,
+        /// The fill.
+        fill: Fill,
+    },
+    /// Something that a person should know.
+    Alarm {
+        /// What.
+        alarm: Alarm,
+        /// The instrument that is held because of it.
+        held: Option<InstrumentId>,
+    },
+    /// What risk allows has changed.
+    TradingState {
+        /// Before.
+        from: TradingState,
+        /// Now.
+        to: TradingState,
+    },
+    /// A stream changed its state.
+    Feed(StreamKind, FeedState),
+    /// Trades were shed before they reached the engine.
+    TradesLost {
+        /// Instrument.
+        instrument: InstrumentId,
+        /// How many.
+        count: u64,
+    },
+    /// A book became unusable; it waits for a snapshot.
+    BookBroken {
+        /// Instrument.
+        instrument: InstrumentId,
+        /// What was wrong with the data.
+        error: keel_marketdata::BookError,
+    },
+    /// The daily loss limit is reached.
+    DailyLoss {
+        /// Profit of the day.
+        day_pnl: Notional,
+    },
+    /// The start was refused.
+    StartRefused(StartBlocker),
+    /// Trading has begun.
+    Started,
+    /// A strategy asked for more in one event than is taken.
+    RequestsRefused {
+        /// Whose requests; `None` when several strategies answered each other without end.
+        strategy: Option<StrategyId>,
+        /// How many.
+        count: u32,
+    },
+    /// The engine starts to bring orders and positions to what the policy asks for.
+    Winding(ExitPolicy),
+    /// Nothing is left to do for the exit policy; the venue has confirmed it.
+    Wound(ExitPolicy),
+    /// Emergency stop, with the reason given.
+    EmergencyStop(String),
+    /// The state of the account is being compared with the venue.
+    Reconciling,
+    /// The venue has answered every question of a reconciliation.
+    Reconciled,
+    /// The portfolio could not book something: the numbers do not fit.
+    Booking {
+        /// Instrument that is held because of it.
+        instrument: Option<InstrumentId>,
+        /// Why.
+        error: keel_model::PortfolioError,
+    },
+}
+
+/// Effects in the order in which they came. Reused: drained by the driver after each event, it keeps its room.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    effects: Vec<Effect>,
+}
+
+impl Outbox {
+    /// Empty, with room for a usual event.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { effects: Vec::with_capacity(256) }
+    }
+
+    /// Adds an effect.
+    #[inline]
+    pub fn push(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(crate) fn notify(&mut self, notice: Notice) {
+        self.effects.push(Effect::Notify(notice));
+    }
+
+    /// Takes everything out, first in first out, and keeps the room.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.effects.drain(..)
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn effects(&self) -> &[Effect] {
+        &self.effects
+    }
+
+    /// Is nothing in it?
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+}
