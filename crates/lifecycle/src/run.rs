@@ -28,11 +28,13 @@ use crate::monitor::{MonitorConfig, ResourceMonitor};
 use crate::notify::Notifier;
 use crate::plan::{StopPlan, StopReport, Stopper, TOTAL_DEFAULT};
 use crate::reason::{StopReason, StopSignal, Urgency};
-use crate::supervisor::{GroupReport, Supervisor, TaskEnd, TaskHandle, TaskKind};
+use crate::supervisor::{GroupReport, Supervisor, TaskEnd, TaskKind};
 use crate::watchdog::{Watchdog, WatchdogConfig};
 
 /// The group of this crate's own tasks.
 const OWN_GROUP: &str = "lifecycle";
+/// How long a start that is cut short may take to let go of what it holds.
+const START_ABORT_LIMIT: Duration = Duration::from_millis(250);
 /// How often unnamed tasks are counted while they settle.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -317,34 +319,38 @@ impl Lifecycle {
         }
         let handle = context.supervisor.group(OWN_GROUP).spawn("start", TaskKind::Background, start);
         let abort = handle.abort_handle();
+        let ended = handle.ended();
+        tokio::pin!(ended);
         tokio::select! {
             biased;
             _ = context.stop.requested() => {
-                if let Some(abort) = abort { abort.abort() }
+                if let Some(abort) = abort {
+                    abort.abort();
+                }
+                // Gone before the plan looks at what it has acquired; one that blocks its thread is named by the sweep.
+                if tokio::time::timeout(START_ABORT_LIMIT, &mut ended).await.is_err() {
+                    tracing::warn!("the start did not let go in time; the stop goes on without it");
+                }
             }
-            () = self.await_start(context, handle) => {
+            end = &mut ended => {
+                self.judge_start(context, end);
                 context.stop.requested().await;
             }
         }
     }
 
-    async fn await_start(&self, context: &RunContext, handle: TaskHandle) {
-        let name = handle.name().to_owned();
-        match handle.ended().await {
+    fn judge_start(&self, context: &RunContext, end: TaskEnd) {
+        let reason = match end {
             TaskEnd::Finished => {
                 tracing::info!("started");
                 self.notifier.ready();
+                return;
             }
-            TaskEnd::Failed(cause) => {
-                context.stop.request(StopReason::StartFailed { cause });
-            }
-            TaskEnd::Panicked(message) => {
-                context.stop.request(StopReason::TaskPanicked { task: name, message });
-            }
-            TaskEnd::Aborted | TaskEnd::Refused => {
-                context.stop.request(StopReason::StartFailed { cause: "it was aborted".to_owned() });
-            }
-        }
+            TaskEnd::Failed(cause) => StopReason::StartFailed { cause },
+            TaskEnd::Panicked(message) => StopReason::TaskPanicked { task: format!("{OWN_GROUP}/start"), message },
+            TaskEnd::Aborted | TaskEnd::Refused => StopReason::StartFailed { cause: "it was aborted".to_owned() },
+        };
+        context.stop.request(reason);
     }
 
     /// After the plan: tells every task that is left, aborts what does not listen, counts what nobody supervises.
@@ -423,7 +429,10 @@ fn build_runtime(kind: RuntimeKind) -> std::io::Result<Runtime> {
             builder
         }
     };
-    builder.enable_all().thread_name("trading").build()
+    builder.enable_all().thread_name("trading");
+    // Where a worker thread cannot be had, tokio panics instead of returning the error.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build()))
+        .unwrap_or_else(|panic| Err(std::io::Error::other(crate::panics::message_of(panic.as_ref()))))
 }
 
 fn log_reasons(stop: &StopSignal) {

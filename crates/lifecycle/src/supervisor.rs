@@ -126,7 +126,8 @@ impl Supervisor {
         Self { runtime: Some(runtime), ..self.clone() }
     }
 
-    /// The group called `name`; made at the first call, the same one afterwards. Names like `exchange/binance` are fine.
+    /// The group called `name`; made at the first call, the same one afterwards. A group lives as long as the supervisor,
+    /// so it stands for a part of the system (`exchange/binance`), not for a connection: those are tasks.
     #[must_use]
     pub fn group(&self, name: &str) -> TaskGroup {
         let mut groups = self.groups.lock();

@@ -97,9 +97,22 @@ impl RunOutcome {
         self.status = self.status.and(ExitStatus::Failed);
     }
 
-    /// Prints the leak table if something is left, then the final line (S3-023), ends watchdog and control thread, and
-    /// returns what `main` returns. From here on signals do nothing, so return at once.
+    /// What went wrong, one line each; without the leaks, which have a table of their own.
+    #[must_use]
+    pub fn error_lines(&self) -> Vec<String> {
+        let reasons =
+            self.reasons.iter().filter(|reason| reason.is_failure()).map(|reason| format!("stopped because: {reason}"));
+        let steps = self.stop.steps.iter().filter(|step| step.is_failure());
+        let steps = steps.map(|step| format!("stop step {}: {}", step.name, step.outcome));
+        let panics = self.failures.iter().filter(|failure| failure.panicked);
+        let panics = panics.map(|failure| format!("background task {} panicked: {}", failure.task, failure.cause));
+        reasons.chain(steps).chain(panics).collect()
+    }
+
+    /// Prints what went wrong and what is left, if anything, then the final line (S3-023), ends watchdog and control
+    /// thread, and returns what `main` returns. From here on signals do nothing, so return at once.
     pub fn finish(mut self) -> ExitStatus {
+        self.error_lines().iter().for_each(|line| console_line(line));
         if !self.leaks.is_clean() {
             self.leaks.table().lines().for_each(console_line);
         }

@@ -14,10 +14,31 @@ pub(crate) const CASES: &[Case] = &[
     ("ctrl_c_130_s3_031_d5", || drop(signalled("plain", &[Signal::INT]).expect(130, &[DONE]))),
     ("sigterm_0_s3_032_d6", || drop(signalled("plain", &[Signal::TERM]).expect(0, &[DONE]))),
     ("sighup_0_s3_032", || drop(signalled("plain", &[Signal::HUP]).expect(0, &[DONE]))),
-    ("task_panics_1", || drop(alone("panic").expect(1, &["CLEANUP COMPLETED WITH 1 ERRORS", "step flush-store runs"]))),
-    ("critical_task_returns_early_1", || drop(alone("early").expect(1, &["step flush-store runs"]))),
-    ("task_returns_an_error_1", || drop(alone("error").expect(1, &["step flush-store runs"]))),
-    ("restarts_used_up_1", || drop(alone("restarts").expect(1, &["step flush-store runs"]))),
+    ("task_panics_1", || {
+        drop(alone("panic").expect(
+            1,
+            &[
+                "stopped because: task strategies/ema panicked: boom at ",
+                "CLEANUP COMPLETED WITH 1 ERRORS",
+                "step flush-store runs",
+            ],
+        ))
+    }),
+    ("critical_task_returns_early_1", || {
+        drop(
+            alone("early")
+                .expect(1, &["task strategies/ema returned although nobody had cancelled it", "step flush-store runs"]),
+        )
+    }),
+    ("task_returns_an_error_1", || {
+        drop(alone("error").expect(1, &["task strategies/ema failed: bad book", "step flush-store runs"]))
+    }),
+    ("restarts_used_up_1", || {
+        drop(alone("restarts").expect(
+            1,
+            &["task strategies/ema used up its 3 restarts; last: failed: reset by peer", "step flush-store runs"],
+        ))
+    }),
     ("background_panic_goes_on_and_is_1", background_panic),
     ("step_hangs_1_and_later_steps_ran", step_hangs),
     ("step_panics_1_and_later_steps_ran_s3_024", step_panics),
@@ -47,11 +68,17 @@ pub(crate) const CASES: &[Case] = &[
         drop(signalled_at("connecting", "starting", &[Signal::INT]).expect(130, &[DONE]))
     }),
     ("signal_during_start_up_is_heard", signal_during_start_up),
-    ("start_fails_1", || drop(alone("start-fails").expect(1, &["step flush-store runs"]))),
-    ("start_panics_1", || drop(alone("start-panics").expect(1, &["step flush-store runs"]))),
+    ("start_fails_1", || {
+        drop(alone("start-fails").expect(1, &["start failed: port 8080 is taken", "step flush-store runs"]))
+    }),
+    ("start_panics_1", || {
+        drop(alone("start-panics").expect(1, &["task lifecycle/start panicked: in start", "step flush-store runs"]))
+    }),
     ("bad_plan_1_before_anything_starts", || {
         drop(alone("bad-plan").expect(1, &["CLEANUP"]).expect_absent(&["starting"]))
     }),
+    ("no_descriptor_for_the_trading_runtime_1", no_descriptors),
+    ("no_descriptor_for_the_control_thread_1", || drop(alone("no-descriptors-at-all").expect(1, &["control"]))),
     ("sigquit_and_sigusr1_dump_and_keep_running", dump),
     ("closed_stderr_hurts_nobody", closed_stderr),
     ("full_stderr_cannot_hold_the_process", full_stderr),
@@ -201,6 +228,15 @@ fn blocked_alone() {
 fn signal_during_start_up() {
     let played = signalled_at("plain", "handlers installed", &[Signal::INT]);
     played.expect(130, &[DONE, "step flush-store runs"]);
+}
+
+fn no_descriptors() {
+    let played = alone("no-descriptors");
+    played.expect(
+        1,
+        &["stopped because: start failed: cannot build the trading runtime", "ulimit -n", "CLEANUP COMPLETED WITH"],
+    );
+    played.expect_absent(&["starting"]);
 }
 
 fn dump() {

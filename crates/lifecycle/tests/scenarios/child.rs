@@ -11,6 +11,8 @@ use keel_lifecycle::{
     console_line, open_descriptors, threads,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 const FOREVER: Duration = Duration::from_secs(3600);
 
 const fn ms(ms: u64) -> Duration {
@@ -42,7 +44,7 @@ pub(crate) fn run(scenario: &str) -> ExitCode {
     match scenario {
         "cycles" => cycles(),
         _ => {
-            let outcome = play(scenario, config(scenario));
+            let Some(outcome) = play(scenario, config(scenario)) else { return ExitCode::FAILURE };
             outcome.stop.table().lines().for_each(console_line);
             if scenario == "flood" {
                 // Nobody reads: this blocks in the kernel, for good.
@@ -54,18 +56,34 @@ pub(crate) fn run(scenario: &str) -> ExitCode {
     }
 }
 
-fn play(scenario: &str, config: LifecycleConfig) -> RunOutcome {
+fn play(scenario: &str, config: LifecycleConfig) -> Option<RunOutcome> {
+    if scenario == "no-descriptors-at-all" {
+        close_the_door();
+    }
     let lifecycle = match Lifecycle::start(config) {
         Ok(lifecycle) => lifecycle,
-        Err(error) => panic!("{error}"),
+        Err(error) => {
+            console_line(&error.to_string());
+            return None;
+        }
     };
     console_line("handlers installed");
     lifecycle.stop_signal().on_request(|_| console_line(&format!("gate closed at {}", Clock::system().now_ns())));
     lifecycle.control().on_dump("open orders", || "K-1 BTCUSDT buy 0.1".to_owned());
     lifecycle.watchdog().on_escape(|cause: EscapeCause| async move { format!("3 orders cancelled because {cause}") });
     lifecycle.watchdog().on_last_words(|| console_line("log flushed"));
+    if scenario == "no-descriptors" {
+        close_the_door();
+    }
     let scenario = scenario.to_owned();
-    lifecycle.run(move |context| set_up(&scenario, context))
+    Some(lifecycle.run(move |context| set_up(&scenario, context)))
+}
+
+/// No further descriptor can be opened.
+fn close_the_door() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(open_descriptors().unwrap().len() as u64);
+    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 fn set_up(scenario: &str, context: &RunContext) -> Result<Program, PlanError> {
@@ -204,7 +222,7 @@ fn go_wrong(scenario: &str, context: &RunContext) {
 /// Many lives in one process; descriptors and threads must come back to where they were.
 fn cycles() -> ExitCode {
     let quiet = |scenario: &str| {
-        let outcome = play(scenario, LifecycleConfig { duration: Some(ms(1)), ..config(scenario) });
+        let outcome = play(scenario, LifecycleConfig { duration: Some(ms(1)), ..config(scenario) }).unwrap();
         assert!(outcome.leaks.is_clean(), "{}", outcome.leaks.table());
         assert_eq!(outcome.finish().code(), 0);
     };
