@@ -2,4 +2,8 @@
 //! that is far above what is expected, and none is a measurement.
 
 mod bad_input;
+
 mod harness;
+
+
+

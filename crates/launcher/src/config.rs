@@ -10,17 +10,12 @@ pub mod text;
 use crate::cli::{Common, RunArgs};
 use crate::error::LaunchError;
 use keel_model::{ExitPolicy, Notional, ids::Symbol};
+use keel_strategy::{Params, registry};
 use layers::Layers;
 use schema::RawConfig;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// Strategies that can be named in `strategy.names`: name and what it does.
-pub const STRATEGIES: &[(&str, &str)] = &[
-    ("market-maker", "post-only bid and ask around the middle of the book, moved with the market"),
-    ("ema-cross", "long while the fast moving average of the bars is above the slow one"),
-];
 
 /// Money at stake?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,30 +86,13 @@ pub struct Replay {
     pub speed: Speed,
 }
 
-/// Settings of the market maker.
+/// A strategy that was named, with its parameters checked.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MarketMaker {
-    /// Value of each quote.
-    pub quote_notional: Notional,
-    /// Distance from the middle; unit: basis points.
-    pub half_spread_bps: f64,
-    /// A quote off by more is moved; unit: basis points.
-    pub requote_bps: f64,
-    /// The most held or owed per instrument.
-    pub inventory_notional_max: Notional,
-}
-
-/// Settings of the moving-average cross.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EmaCross {
-    /// Length of a bar.
-    pub bar: Duration,
-    /// Bars of the fast average.
-    pub fast_bars: usize,
-    /// Bars of the slow average.
-    pub slow_bars: usize,
-    /// Value of each entry.
-    pub order_notional: Notional,
+pub struct StrategyChoice {
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub params: Params,
 }
 
 /// Limits of risk.
@@ -124,12 +102,16 @@ pub struct RiskSettings {
     pub order_notional_max: Notional,
     /// Per instrument.
     pub position_notional_max: Notional,
+    /// All positions together.
+    pub gross_exposure_max: Notional,
     /// Open at once.
     pub open_orders_max: u32,
     /// Placed within a second.
     pub orders_per_s_max: u32,
     /// Distance from the market; unit: basis points.
     pub price_collar_bps: u32,
+    /// Oldest quote that may decide; unit: milliseconds.
+    pub reference_age_max_ms: u64,
     /// Loss of one day.
     pub daily_loss_max: Notional,
 }
@@ -207,20 +189,14 @@ pub struct Config {
     pub symbols_are_default: bool,
     /// Keys.
     pub credentials: CredentialSettings,
-    /// Which strategies.
-    pub strategies: Vec<String>,
-    /// The market maker's settings.
-    pub market_maker: MarketMaker,
-    /// The moving-average cross's settings.
-    pub ema_cross: EmaCross,
+    /// Which strategies, with their parameters.
+    pub strategies: Vec<StrategyChoice>,
     /// Limits.
     pub risk: RiskSettings,
     /// Durability of the journal.
     pub durability: DurabilityChoice,
     /// Latency of the embedded venue.
     pub simulation_latency: Duration,
-    /// Trades a second of the synthetic market.
-    pub simulation_trades_per_s: f64,
     /// The recording, when one is traded.
     pub replay: Option<Replay>,
     /// Time for the whole stop.
@@ -291,11 +267,6 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
     let venue = venue(layers, &raw)?;
     check_mode(layers, mode, &venue, replay.is_some())?;
     check_account(&raw.run.account).map_err(|cause| refuse("run", "account", cause, "use letters, digits, - and _"))?;
-    if raw.ema_cross.fast_bars_count >= raw.ema_cross.slow_bars_count {
-        let cause =
-            format!("{} is not below slow_bars_count {}", raw.ema_cross.fast_bars_count, raw.ema_cross.slow_bars_count);
-        return Err(refuse("ema_cross", "fast_bars_count", cause, "make the fast average shorter than the slow one"));
-    }
     let money = |section: &str, key: &str, text: &str| {
         text.parse::<Notional>().map_err(|error| refuse(section, key, error.to_string(), "write an exact decimal"))
     };
@@ -321,25 +292,11 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
             is_ed25519: raw.credentials.key_type == "ed25519",
         },
         strategies: strategies(layers, &raw)?,
-        market_maker: MarketMaker {
-            quote_notional: money("market_maker", "quote_notional_quote", &raw.market_maker.quote_notional_quote)?,
-            half_spread_bps: raw.market_maker.half_spread_bps,
-            requote_bps: raw.market_maker.requote_bps,
-            inventory_notional_max: money(
-                "market_maker",
-                "inventory_notional_max_quote",
-                &raw.market_maker.inventory_notional_max_quote,
-            )?,
-        },
-        ema_cross: EmaCross {
-            bar: Duration::from_secs(raw.ema_cross.bar_s),
-            fast_bars: usize::try_from(raw.ema_cross.fast_bars_count).unwrap_or(usize::MAX),
-            slow_bars: usize::try_from(raw.ema_cross.slow_bars_count).unwrap_or(usize::MAX),
-            order_notional: money("ema_cross", "order_notional_quote", &raw.ema_cross.order_notional_quote)?,
-        },
         risk: RiskSettings {
             order_notional_max: money("risk", "order_notional_max_quote", &raw.risk.order_notional_max_quote)?,
             position_notional_max: money("risk", "position_notional_max_quote", &raw.risk.position_notional_max_quote)?,
+            gross_exposure_max: money("risk", "gross_exposure_max_quote", &raw.risk.gross_exposure_max_quote)?,
+            reference_age_max_ms: raw.risk.reference_age_max_ms,
             open_orders_max: u32::try_from(raw.risk.open_orders_max_count).unwrap_or(u32::MAX),
             orders_per_s_max: u32::try_from(raw.risk.orders_per_s_max_count).unwrap_or(u32::MAX),
             price_collar_bps: u32::try_from(raw.risk.price_collar_bps).unwrap_or(u32::MAX),
@@ -351,7 +308,6 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
             _ => DurabilityChoice::Power,
         },
         simulation_latency: Duration::from_micros(raw.simulation.latency_us),
-        simulation_trades_per_s: raw.simulation.trades_per_s,
         stop_total: Duration::from_millis(raw.stop.total_ms),
         restart: Restart {
             is_auto: raw.restart.auto,
@@ -451,7 +407,7 @@ fn symbols(layers: &Layers, raw: &RawConfig) -> Result<Vec<Symbol>, LaunchError>
     Ok(symbols)
 }
 
-fn strategies(layers: &Layers, raw: &RawConfig) -> Result<Vec<String>, LaunchError> {
+fn strategies(layers: &Layers, raw: &RawConfig) -> Result<Vec<StrategyChoice>, LaunchError> {
     let place = || layers.origin("strategy", "names");
     if raw.strategy.names.is_empty() {
         return Err(LaunchError::config(
@@ -460,24 +416,24 @@ fn strategies(layers: &Layers, raw: &RawConfig) -> Result<Vec<String>, LaunchErr
             "name one; `launcher list-strategies` shows them",
         ));
     }
-    for (at, name) in raw.strategy.names.iter().enumerate() {
-        if !is_strategy(name) {
-            let near = schema::nearest(name, STRATEGIES.iter().map(|(name, _)| *name));
-            let remedy = near.map_or_else(
-                || "`launcher list-strategies` shows them".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(LaunchError::config(place(), format!("strategy `{name}` is not known"), remedy));
+    let mut choices: Vec<StrategyChoice> = Vec::new();
+    for name in &raw.strategy.names {
+        if cfg!(debug_assertions) && name == crate::STUCK_STRATEGY {
+            choices.push(StrategyChoice { name: name.clone(), params: Params::new() });
+            continue;
         }
-        if raw.strategy.names.iter().take(at).any(|other| other == name) {
+        let info = registry::find(name)
+            .map_err(|error| LaunchError::config(place(), error, "`launcher list-strategies` shows them"))?;
+        if choices.iter().any(|other| other.name == info.name) {
             return Err(LaunchError::config(place(), format!("strategy `{name}` is named twice"), "name it once"));
         }
+        let section = info.name.replace('-', "_");
+        let params = layers.section(&section).fold(Params::new(), |params, (key, value)| params.with(key, value));
+        registry::check(info.name, &params)
+            .map_err(|error| LaunchError::config(format!("section [{section}]"), error, "correct it there"))?;
+        choices.push(StrategyChoice { name: info.name.to_owned(), params });
     }
-    Ok(raw.strategy.names.clone())
-}
-
-fn is_strategy(name: &str) -> bool {
-    STRATEGIES.iter().any(|(known, _)| *known == name) || (cfg!(debug_assertions) && name == crate::STUCK_STRATEGY)
+    Ok(choices)
 }
 
 fn venue(layers: &Layers, raw: &RawConfig) -> Result<Venue, LaunchError> {

@@ -7,6 +7,7 @@ pub mod logging;
 pub mod out;
 pub mod recording;
 pub mod restart;
+pub mod run;
 pub mod verbs;
 
 /// Name of the strategy that blocks for ever, which only debug builds know: it tests the escape path.

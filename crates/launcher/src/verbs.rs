@@ -1,7 +1,7 @@
 //! From the command line to what is done.
 
 use crate::cli::{Cli, Common, NewConfigArgs, RunArgs, Verb};
-use crate::config::{self, STRATEGIES, text};
+use crate::config::{self, text};
 use crate::error::LaunchError;
 use crate::out;
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
@@ -133,7 +133,10 @@ fn list_timeframes(common: &Common) -> Result<ExitStatus, LaunchError> {
 }
 
 fn list_strategies(common: &Common) -> Result<ExitStatus, LaunchError> {
-    let rows: Vec<_> = STRATEGIES.iter().map(|(name, what)| vec![(*name).to_owned(), (*what).to_owned()]).collect();
+    let rows: Vec<_> = keel_strategy::strategies()
+        .iter()
+        .map(|info| vec![info.name.to_owned(), info.description.to_owned()])
+        .collect();
     show_list(common, &["name", "what"], &rows);
     Ok(ExitStatus::Clean)
 }

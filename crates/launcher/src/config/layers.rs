@@ -182,6 +182,18 @@ impl Layers {
         })
     }
 
+    /// The values of one section as text, in the order of the schema.
+    pub fn section<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'static str, String)> + 'a {
+        self.iter().filter(move |(section, ..)| *section == name).map(|(_, key, value, _)| {
+            let text = match value {
+                Value::Text(text) => text.clone(),
+                Value::Words(words) => words.join(","),
+                other => other.to_string(),
+            };
+            (key, text)
+        })
+    }
+
     /// The typed configuration.
     pub fn to_raw(&self) -> Result<RawConfig, LaunchError> {
         let mut root = toml::Table::new();

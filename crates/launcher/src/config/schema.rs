@@ -130,30 +130,41 @@ schema! {
     }
     /// Which strategies decide.
     [strategy] RawStrategy {
-        /// One or more of: market-maker, ema-cross. Each sees every instrument.
+        /// One or more of: market-maker, ema-cross, idle. Each trades every instrument.
         names: Vec<String> = "[\"market-maker\"]", Kind::Words;
     }
-    /// The market maker: a post-only bid and ask around the middle of the book, moved when the market moves.
+    /// The market maker: a post-only bid and ask around the middle of the book, moved with the market and with what is held.
     [market_maker] RawMarketMaker {
         /// Value of each quote.
         quote_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
         /// Distance of each quote from the middle of the book.
         half_spread_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
-        /// A quote is moved when it is off by more than this.
+        /// A quote is moved when it is off by more than this, and by more than a tick.
         requote_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
+        /// Least time between two requests on one side.
+        requote_interval_ms: u64 = "250", Kind::Whole(1, 60_000);
         /// The most that may be held or owed per instrument before one side is no longer quoted.
         inventory_notional_max_quote: String = "\"5000\"", Kind::Decimal("1", "1000000000");
+        /// How far both quotes move against a full inventory, so that it is worked off.
+        skew_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
     }
     /// The moving-average cross: long while the fast average is above the slow one.
     [ema_cross] RawEmaCross {
-        /// Length of the bars that are averaged.
+        /// Length of the bars that are averaged; must divide a day.
         bar_s: u64 = "1", Kind::Whole(1, 86_400);
         /// Bars of the fast average.
         fast_bars_count: u64 = "5", Kind::Whole(1, 10_000);
-        /// Bars of the slow average.
+        /// Bars of the slow average; more than of the fast one.
         slow_bars_count: u64 = "20", Kind::Whole(2, 10_000);
         /// Value of each entry.
         order_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
+        /// How to enter and leave: `market`, or `limit` for a limit order through the spread that is cancelled if it does
+        /// not fill at once.
+        entry: String = "\"market\"", Kind::Word(&["market", "limit"]);
+        /// How far beyond the best price a `limit` entry or exit may fill.
+        slippage_bps: f64 = "5.0", Kind::Real(0.0, 1000.0);
+        /// Distance of the protective stop below the average entry price; 0 places none.
+        stop_loss_bps: f64 = "0.0", Kind::Real(0.0, 5000.0);
     }
     /// Limits that no order passes. An order beyond one is denied, and says so.
     [risk] RawRisk {
@@ -161,12 +172,16 @@ schema! {
         order_notional_max_quote: String = "\"10000\"", Kind::Decimal("1", "1000000000");
         /// The most a position in one instrument may be worth, open orders included.
         position_notional_max_quote: String = "\"50000\"", Kind::Decimal("1", "1000000000");
+        /// The most that all positions together may be worth, open orders included.
+        gross_exposure_max_quote: String = "\"100000\"", Kind::Decimal("1", "1000000000000");
         /// The most orders open at once.
         open_orders_max_count: u64 = "50", Kind::Whole(1, 10_000);
         /// The most orders placed within any one second.
         orders_per_s_max_count: u64 = "50", Kind::Whole(1, 10_000);
         /// The farthest a limit price may be from the market, on the side where it would cost money.
-        price_collar_bps: u64 = "500", Kind::Whole(1, 10_000);
+        price_collar_bps: u64 = "500", Kind::Whole(1, 5_000);
+        /// The oldest quote that may decide; without a newer one nothing that opens or adds is taken.
+        reference_age_max_ms: u64 = "10000", Kind::Whole(100, 86_400_000);
         /// Loss of one UTC day at which no order that opens or adds is taken any more.
         daily_loss_max_quote: String = "\"1000\"", Kind::Decimal("1", "1000000000");
     }
@@ -176,12 +191,10 @@ schema! {
         /// written, not forced to the disk; survives a crash of the program, not of the machine.
         durability: String = "\"power\"", Kind::Word(&["power", "lease", "process"]);
     }
-    /// The embedded simulated exchange, and `launcher venue`.
+    /// The embedded simulated exchange.
     [simulation] RawSimulation {
-        /// Time that an order takes to the simulated exchange.
-        latency_us: u64 = "200", Kind::Whole(0, 10_000_000);
-        /// Public trades a second and instrument in the synthetic market.
-        trades_per_s: f64 = "4.0", Kind::Real(2.0, 1000.0);
+        /// Time added before each order reaches the simulated exchange, on top of what the machine needs.
+        latency_us: u64 = "0", Kind::Whole(0, 10_000_000);
     }
     /// Trading a recorded session instead of a live market.
     [replay] RawReplay {

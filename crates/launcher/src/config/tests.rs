@@ -30,7 +30,10 @@ fn settings_that_contradict_each_other_are_refused() {
         ("[venue]\nsymbols = ['BTCUSDT', 'BTCUSDT']\n", "named twice"),
         ("[strategy]\nnames = ['market-makr']\n", "did you mean `market-maker`?"),
         ("[strategy]\nnames = []\n", "`strategy.names` is empty"),
-        ("[ema_cross]\nfast_bars_count = 20\n", "20 is not below slow_bars_count 20"),
+        (
+            "[strategy]\nnames = ['ema-cross']\n[ema_cross]\nfast_bars_count = 20\n",
+            "section [ema_cross]: strategy `ema-cross`",
+        ),
         ("[replay]\nspeed = 'fast'\n", "'fast' is not a speed"),
         ("[replay]\nspeed = '0'\n", "0 is outside 0.01 to 100000"),
         ("[run]\naccount = 'a b'\n", "`a b` is not a name"),

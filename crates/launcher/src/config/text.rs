@@ -13,6 +13,7 @@ const LIVE: &[(&str, &str, &str)] = &[
     ("credentials", "file", "\"/etc/keel/binance.keys.toml\""),
     ("risk", "order_notional_max_quote", "\"100\""),
     ("risk", "position_notional_max_quote", "\"500\""),
+    ("risk", "gross_exposure_max_quote", "\"1000\""),
     ("risk", "open_orders_max_count", "10"),
     ("risk", "orders_per_s_max_count", "5"),
     ("risk", "price_collar_bps", "100"),
@@ -21,6 +22,7 @@ const LIVE: &[(&str, &str, &str)] = &[
     ("market_maker", "half_spread_bps", "5.0"),
     ("market_maker", "requote_bps", "2.0"),
     ("market_maker", "inventory_notional_max_quote", "\"200\""),
+    ("market_maker", "requote_interval_ms", "1000"),
     ("ema_cross", "bar_s", "60"),
     ("ema_cross", "fast_bars_count", "12"),
     ("ema_cross", "slow_bars_count", "26"),
@@ -135,6 +137,20 @@ mod tests {
                 "{name} lacks a key"
             );
             validate(&layers).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_strategy_has_a_section_with_exactly_its_parameters_and_defaults() {
+        for info in keel_strategy::strategies() {
+            let section = SECTIONS.iter().find(|section| section.name == info.name.replace('-', "_"));
+            let keys = section.map_or(&[][..], |section| section.keys);
+            assert_eq!(keys.len(), info.params.len(), "{}", info.name);
+            for (key, param) in keys.iter().zip(info.params) {
+                let default = key.default.trim_matches('"');
+                let same = default == param.default || default.parse::<f64>() == param.default.parse::<f64>();
+                assert!(key.name == param.name && same, "{}.{}: {default} or {}", info.name, param.name, param.default);
+            }
         }
     }
 

@@ -1,0 +1,265 @@
+//! The truthful summary of a run: for people as text, for machines as JSON (stdout with `--json`, and `report.json` in the
+//! session's folder). It is written from the last published state after the stop, so it says what is, not what was meant.
+
+use keel_lifecycle::{ExitStatus, LeakReport, ResourcePeak, StopReason, StopReport};
+use keel_model::{Instruments, OpenOrderView, PositionView, StatusSnapshot};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// One stage of the way of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LatencyLine {
+    /// From where to where.
+    pub stage: String,
+    /// How many were measured.
+    pub count: u64,
+    /// Half were faster; unit: nanoseconds.
+    pub p50_ns: u64,
+    /// 99 of 100 were faster; unit: nanoseconds.
+    pub p99_ns: u64,
+    /// The slowest; unit: nanoseconds.
+    pub max_ns: u64,
+}
+
+/// An order or position that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// Orders the venue may still hold.
+    pub orders: Vec<String>,
+    /// Orders nobody knows the fate of.
+    pub unknown_orders: Vec<String>,
+    /// Positions that are not flat.
+    pub positions: Vec<String>,
+    /// Positions without an order that protects them.
+    pub unprotected: Vec<String>,
+}
+
+/// Everything the summary says.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// `paper` or `live`.
+    pub mode: String,
+    /// Where orders went.
+    pub venue: String,
+    /// What the market was, and whether its profit means something.
+    pub market: String,
+    /// Strategies that decided.
+    pub strategies: Vec<String>,
+    /// Instruments traded.
+    pub symbols: Vec<String>,
+    /// From start to the end of the stop; unit: seconds.
+    pub ran_s: f64,
+    /// Why it stopped, first reason first.
+    pub reasons: Vec<StopReason>,
+    /// Digest of the trading state, 64 hex digits; absent when trading never began.
+    pub state_digest: Option<String>,
+    /// The last state.
+    pub status: StatusSnapshot,
+    /// Fees by asset.
+    pub fees: Vec<(String, String)>,
+    /// The way of an order, stage by stage.
+    pub latency: Vec<LatencyLine>,
+    /// The most that was used.
+    pub peak: ResourcePeak,
+    /// The stop, step by step.
+    pub stop: StopReport,
+    /// What stays at the venue.
+    pub left: Left,
+    /// What was left behind in this process.
+    pub leaks: LeakReport,
+    /// Lines worth knowing: conflicts with the venue, losses of data, resyncs.
+    pub notices: Vec<String>,
+    /// Folder of this session.
+    pub folder: PathBuf,
+    /// How many things went wrong.
+    pub errors: usize,
+    /// The exit code.
+    pub exit_code: u8,
+}
+
+/// What stays at the venue, out of the last state.
+#[must_use]
+pub fn left_open(status: &StatusSnapshot, instruments: &Instruments) -> Left {
+    let is_unknown = |order: &&OpenOrderView| order.state.eq_ignore_ascii_case("unknown");
+    let order = |order: &OpenOrderView| order_line(order, instruments);
+    let position = |position: &PositionView| {
+        let value = position.unrealized.map_or_else(|| "no price".to_owned(), |value| format!("unrealised {value}"));
+        format!(
+            "{} {} at {} ({value})",
+            symbol(position.instrument, instruments),
+            position.quantity,
+            position.average_price
+        )
+    };
+    Left {
+        orders: status.open_orders.iter().filter(|it| !is_unknown(it)).map(order).collect(),
+        unknown_orders: status.open_orders.iter().filter(is_unknown).map(order).collect(),
+        positions: status.positions.iter().map(position).collect(),
+        unprotected: status.positions.iter().filter(|it| !it.is_protected).map(position).collect(),
+    }
+}
+
+/// One order in one line.
+#[must_use]
+pub fn order_line(order: &OpenOrderView, instruments: &Instruments) -> String {
+    let price = order.price.map_or_else(|| "market".to_owned(), |price| format!("at {price}"));
+    let id = order.venue_order_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    format!(
+        "{} {:?} {} {price}, filled {}, {:?}, {}, ours {}, theirs {id}",
+        symbol(order.instrument, instruments),
+        order.side,
+        order.quantity,
+        order.cum_quantity,
+        order.purpose,
+        order.state,
+        order.client_order_id,
+    )
+}
+
+/// An instrument's symbol.
+#[must_use]
+pub fn symbol(id: keel_model::InstrumentId, instruments: &Instruments) -> String {
+    instruments.get(id).map_or_else(|| format!("#{}", id.0), |instrument| instrument.symbol.to_string())
+}
+
+/// Nanoseconds as people read them.
+#[must_use]
+pub fn shown_ns(ns: u64) -> String {
+    let ns = ns as f64;
+    match ns {
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e6 => format!("{:.1} us", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
+    }
+}
+
+impl Summary {
+    /// For people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = vec!["--- summary ---".to_owned()];
+        lines.push(format!("mode: {}, venue: {}, market: {}", self.mode, self.venue, self.market));
+        lines.push(format!("strategies: {}; instruments: {}", self.strategies.join(", "), self.symbols.join(", ")));
+        let reasons = self.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; then ");
+        lines.push(format!("ran: {:.1} s; stopped because: {reasons}", self.ran_s));
+        self.push_trading(&mut lines);
+        self.push_latency(&mut lines);
+        let peak = &self.peak;
+        let mib = peak.rss_bytes_max as f64 / f64::from(1 << 20);
+        lines.push(format!(
+            "peak: {mib:.1} MiB resident, {} descriptors, {} threads",
+            peak.descriptors_max, peak.threads_max
+        ));
+        lines.push(String::new());
+        lines.push(self.stop.table());
+        lines.push(String::new());
+        self.push_left(&mut lines);
+        if self.leaks.is_clean() {
+            lines.push("leaks: none".to_owned());
+        } else {
+            lines.push(format!("leaks: {}\n{}", self.leaks.count(), self.leaks.table()));
+        }
+        lines.push(format!("folder: {}", self.folder.display()));
+        lines.join("\n")
+    }
+
+    fn push_trading(&self, lines: &mut Vec<String>) {
+        let status = &self.status;
+        let digest = self.state_digest.as_deref().unwrap_or("none, trading never began");
+        lines.push(format!("state digest: {digest}"));
+        lines.push(format!("orders: {}", status.orders_total));
+        lines.push(format!("denied by risk: {}", status.orders_denied));
+        lines.push(format!("rejected by the venue: {}", status.orders_rejected));
+        lines.push(format!("fills: {}", status.fills_total));
+        lines.push(format!("market events: {}", status.market_events));
+        let fees = self.fees.iter().map(|(asset, amount)| format!("{amount} {asset}")).collect::<Vec<_>>().join(", ");
+        lines.push(format!("fees: {}", if fees.is_empty() { "none" } else { &fees }));
+        lines.push(format!("realised P&L before fees: {}", status.realized));
+        let open = status.positions.iter().filter_map(|position| position.unrealized);
+        let open = open.fold(Some(keel_model::Notional::ZERO), |sum, it| sum.and_then(|sum| sum.checked_add(it).ok()));
+        lines.push(format!("unrealised P&L: {}", open.map_or_else(|| "n/a".to_owned(), |value| value.to_string())));
+        lines.extend(self.notices.iter().map(|notice| format!("note: {notice}")));
+    }
+
+    fn push_latency(&self, lines: &mut Vec<String>) {
+        let measured: Vec<_> = self.latency.iter().filter(|line| line.count > 0).collect();
+        if measured.is_empty() {
+            lines.push("latency: n/a, no order was sent".to_owned());
+            return;
+        }
+        let mut rows = vec![["latency", "p50", "p99", "max", "count"].map(str::to_owned).to_vec()];
+        rows.extend(measured.iter().map(|line| {
+            vec![
+                line.stage.clone(),
+                shown_ns(line.p50_ns),
+                shown_ns(line.p99_ns),
+                shown_ns(line.max_ns),
+                line.count.to_string(),
+            ]
+        }));
+        lines.push(crate::out::table(&rows).trim_end().to_owned());
+    }
+
+    fn push_left(&self, lines: &mut Vec<String>) {
+        let left = &self.left;
+        for (title, what) in [
+            ("still open: orders", &left.orders),
+            ("order of unknown state", &left.unknown_orders),
+            ("open positions", &left.positions),
+            ("position without protection", &left.unprotected),
+        ] {
+            if what.is_empty() {
+                lines.push(format!("{title}: none"));
+                continue;
+            }
+            lines.push(format!("{title}: {}", what.len()));
+            lines.extend(what.iter().map(|line| format!("  {line}")));
+        }
+    }
+
+    /// Shows it and writes `report.json`. Returns what went wrong with the file.
+    pub fn publish(&self, is_json: bool) -> Result<(), String> {
+        let json = serde_json::to_string_pretty(self).map_err(|error| error.to_string());
+        if is_json {
+            crate::out::note(&self.text());
+            crate::out::line(json.as_deref().unwrap_or("null"));
+        } else {
+            crate::out::line(&self.text());
+        }
+        write_report(&self.folder, &json?)
+    }
+
+    /// Sets what the exit code is in the end.
+    pub fn set_exit(&mut self, status: ExitStatus, errors: usize) {
+        self.exit_code = status.code();
+        self.errors = errors;
+    }
+}
+
+/// First beside, then in one step over: a half-written report is never seen.
+fn write_report(folder: &Path, json: &str) -> Result<(), String> {
+    let (draft, path) = (folder.join("report.json.new"), folder.join("report.json"));
+    let written = std::fs::write(&draft, json).and_then(|()| std::fs::rename(&draft, &path));
+    written.map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_the_unit_that_fits() {
+        let shown: Vec<_> = [0, 999, 1_500, 2_340_000, 1_500_000_000].map(shown_ns).to_vec();
+        assert_eq!(shown, ["0 ns", "999 ns", "1.5 us", "2.34 ms", "1.50 s"]);
+    }
+
+    #[test]
+    fn a_report_is_written_whole_or_the_failure_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        write_report(dir.path(), "{}").unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("report.json")).unwrap(), "{}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(write_report(&dir.path().join("none"), "{}").unwrap_err().contains("report.json"));
+    }
+}
