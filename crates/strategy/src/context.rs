@@ -5,12 +5,15 @@
 
 use keel_marketdata::OrderBook;
 use keel_model::{
-    Asset, Balance, ClientOrderId, Instrument, InstrumentId, Instruments, NewOrder, OrderIntent, OrderPurpose,
-    OrderType, Portfolio, Position, Price, Quantity, Side, StrategyId, Timestamp, TradingState,
+    Asset, Balance, ClientOrderId, Instrument, InstrumentId, Instruments, NewOrder, Notional, OrderIntent,
+    OrderPurpose, OrderType, Portfolio, Position, Price, Quantity, Side, StrategyId, Timestamp, TradingState,
 };
 
 /// The most requests of one call. What exceeds it is refused and counted in [`StrategyRequest::Overflow`].
 pub const REQUESTS_MAX: usize = 256;
+
+/// Decimal places of a quantity that is worked out from a value, before it is rounded down to the lot step.
+const QUOTIENT_SCALE: u8 = 10;
 
 /// Makes client order ids: (instance, epoch) are fixed for a run, the sequence counts up from 1 and never repeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +236,58 @@ impl<'a> Context<'a> {
     /// Asks to cancel all its own orders on an instrument.
     pub fn cancel_all(&mut self, instrument: InstrumentId) {
         self.push(StrategyRequest::CancelAll(instrument));
+    }
+
+    /// Free base asset of an instrument: the most that can be sold on spot.
+    #[must_use]
+    pub fn free_base(&self, id: InstrumentId) -> Quantity {
+        let base = self.instrument(id).map(|instrument| self.balance(instrument.base).free);
+        base.and_then(|free| free.to_quantity().ok()).unwrap_or(Quantity::ZERO)
+    }
+
+    /// As much of `quantity` as the instrument's rules allow in one order at `price`; `None` when that is too little.
+    #[must_use]
+    pub fn tradable(
+        &self,
+        id: InstrumentId,
+        quantity: Quantity,
+        price: Price,
+        order_type: OrderType,
+    ) -> Option<Quantity> {
+        let instrument = self.instrument(id)?;
+        let market_lot = (!order_type.has_price()).then_some(&instrument.market_lot);
+        let mut quantity = quantity;
+        for lot in std::iter::once(&instrument.lot).chain(market_lot) {
+            if lot.max.is_positive() {
+                quantity = quantity.min(lot.max);
+            }
+        }
+        quantity = instrument.round_quantity(quantity, order_type).ok()?;
+        let is_enough = quantity.is_positive()
+            && quantity >= instrument.lot.min
+            && market_lot.is_none_or(|lot| quantity >= lot.min)
+            && Notional::of(price, quantity) >= instrument.min_notional;
+        is_enough.then_some(quantity)
+    }
+
+    /// The largest tradable quantity that is worth at most `value` at `price`.
+    #[must_use]
+    pub fn quantity_worth(
+        &self,
+        id: InstrumentId,
+        value: Notional,
+        price: Price,
+        order_type: OrderType,
+    ) -> Option<Quantity> {
+        let step = self.instrument(id)?.lot.step;
+        let divisor = Quantity::new(price.mantissa(), price.scale()).ok()?;
+        let quotient = value.mul_div(Quantity::from_int(1), divisor, step.scale().max(QUOTIENT_SCALE)).ok()?;
+        let mut quantity = self.tradable(id, quotient.to_quantity().ok()?, price, order_type)?;
+        if Notional::of(price, quantity) > value {
+            // The quotient was rounded up to just a whole step.
+            quantity = self.tradable(id, quantity.checked_sub(step).ok()?, price, order_type)?;
+        }
+        Some(quantity)
     }
 
     fn new_order(&mut self, intent: OrderIntent) -> NewOrder {

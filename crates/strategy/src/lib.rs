@@ -7,10 +7,25 @@
 
 /// What a strategy sees and acts through.
 pub mod context;
+/// Long while the fast moving average is above the slow one.
+pub mod ema_cross;
+/// A strategy that does nothing.
+pub mod idle;
+/// A bid and an ask around the middle of the book.
+pub mod market_maker;
+/// Declared parameters and checked values of them.
+pub mod params;
+/// The strategies that can be named in configuration.
+pub mod registry;
 /// News about an order of the strategy.
 pub mod update;
 
 pub use context::{Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, REQUESTS_MAX, StrategyRequest};
+pub use ema_cross::EmaCross;
+pub use idle::Idle;
+pub use market_maker::MarketMaker;
+pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError};
+pub use registry::{StrategyInfo, build, strategies};
 pub use update::{OrderUpdate, OrderUpdateKind};
 
 use keel_model::{Bar, ClientOrderId, FeedState, Fill, InstrumentId, TopOfBook, Trade};
@@ -87,3 +102,6 @@ pub trait Strategy: Send + fmt::Debug {
     /// The last call. Orders asked for here are refused; what becomes of open orders is the exit policy's business.
     fn on_stop(&mut self, _ctx: &mut Context<'_>) {}
 }
+
+#[cfg(test)]
+mod desk;

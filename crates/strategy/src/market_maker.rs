@@ -1,0 +1,322 @@
+//! A bid and an ask around the middle of the book: an example to copy.
+//!
+//! Invariants: at most one working order per side; a quote that is off is cancelled first, and the new one is placed when
+//! the venue has said that the old one is gone, so exposure never doubles; at most one request per side and
+//! `requote_interval_ms`; on spot it offers no more than the account holds free; without a live book it has no quotes.
+//! Per tick it does a few float operations; exact decimals come in only when an order is made.
+
+use crate::params::{ParamKind, ParamSpec, Settings, StrategyError};
+use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
+use keel_model::{
+    ClientOrderId, FeedState, Fill, InstrumentId, InstrumentKind, Notional, OrderIntent, OrderPurpose, OrderType,
+    Price, Quantity, Rounding, Side, Timestamp, TopOfBook, TradingState,
+};
+use std::time::Duration;
+
+/// Name in configuration.
+pub const NAME: &str = "market-maker";
+
+/// What can be set.
+pub const PARAMS: &[ParamSpec] = &[
+    ParamSpec {
+        name: "quote_notional_quote",
+        kind: ParamKind::Money(1, 1_000_000_000),
+        default: "500",
+        unit: "quote asset",
+        description: "Value of each quote.",
+    },
+    ParamSpec {
+        name: "half_spread_bps",
+        kind: ParamKind::Real(0.0, 1_000.0),
+        default: "0.5",
+        unit: "basis points",
+        description: "Distance of each quote from the middle of the book.",
+    },
+    ParamSpec {
+        name: "requote_bps",
+        kind: ParamKind::Real(0.0, 1_000.0),
+        default: "0.5",
+        unit: "basis points",
+        description: "A quote is moved when it is off by more than this, and by more than a tick.",
+    },
+    ParamSpec {
+        name: "requote_interval_ms",
+        kind: ParamKind::Whole(1, 60_000),
+        default: "250",
+        unit: "milliseconds",
+        description: "Least time between two requests on one side.",
+    },
+    ParamSpec {
+        name: "inventory_notional_max_quote",
+        kind: ParamKind::Money(1, 1_000_000_000),
+        default: "5000",
+        unit: "quote asset",
+        description: "The most that may be held or owed before one side is no longer quoted.",
+    },
+    ParamSpec {
+        name: "skew_bps",
+        kind: ParamKind::Real(0.0, 1_000.0),
+        default: "0.5",
+        unit: "basis points",
+        description: "How far both quotes move against a full inventory, so that it is worked off.",
+    },
+];
+
+/// The longest wait after refusals in a row.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug)]
+struct Working {
+    id: ClientOrderId,
+    price: f64,
+    is_canceling: bool,
+}
+
+/// One side's quote.
+#[derive(Clone, Copy, Debug)]
+struct Quote {
+    working: Option<Working>,
+    /// No request before this time.
+    ts_next: Timestamp,
+    refusals: u32,
+}
+
+impl Quote {
+    const fn new() -> Self {
+        Self { working: None, ts_next: Timestamp::ZERO, refusals: 0 }
+    }
+}
+
+/// What the market looks like at one tick, in floats.
+#[derive(Clone, Copy, Debug)]
+struct Market {
+    bid: f64,
+    ask: f64,
+    mid: f64,
+}
+
+/// The market maker.
+#[derive(Debug)]
+pub struct MarketMaker {
+    instrument: InstrumentId,
+    quote_notional: Notional,
+    quote_value: f64,
+    half_spread: f64,
+    requote: f64,
+    requote_interval: Duration,
+    inventory_max: f64,
+    skew: f64,
+    tick: f64,
+    position: f64,
+    bid: Quote,
+    ask: Quote,
+}
+
+impl MarketMaker {
+    /// Quotes one instrument.
+    pub fn new(instrument: InstrumentId, settings: &Settings) -> Result<Self, StrategyError> {
+        let quote_notional = settings.money("quote_notional_quote")?;
+        let inventory_max = settings.money("inventory_notional_max_quote")?;
+        if inventory_max < quote_notional {
+            let cause = format!(
+                "inventory_notional_max_quote {inventory_max} is below quote_notional_quote {quote_notional}: it would never quote"
+            );
+            return Err(settings.contradiction(cause));
+        }
+        Ok(Self {
+            instrument,
+            quote_notional,
+            quote_value: quote_notional.to_f64(),
+            half_spread: settings.real("half_spread_bps")? / 1e4,
+            requote: settings.real("requote_bps")? / 1e4,
+            requote_interval: Duration::from_millis(settings.whole("requote_interval_ms")?),
+            inventory_max: inventory_max.to_f64(),
+            skew: settings.real("skew_bps")? / 1e4,
+            tick: 0.0,
+            position: 0.0,
+            bid: Quote::new(),
+            ask: Quote::new(),
+        })
+    }
+
+    /// Brings both quotes to where they belong, or away when there is no market.
+    #[inline]
+    fn requote(&mut self, ctx: &mut Context<'_>, market: Option<Market>) {
+        for side in [Side::Buy, Side::Sell] {
+            let target = market.and_then(|market| self.target(ctx, side, market));
+            let reach = market.map_or(0.0, |market| (self.requote * market.mid).max(self.tick));
+            let now = ctx.now();
+            let quote = self.quote_mut(side);
+            match (quote.working, target) {
+                (Some(working), _) if working.is_canceling => {}
+                (Some(working), Some(target)) if (working.price - target).abs() <= reach => {}
+                (None, None) => {}
+                _ if now < quote.ts_next => {}
+                (Some(working), _) => {
+                    quote.working = Some(Working { is_canceling: true, ..working });
+                    self.spend(side, now);
+                    ctx.cancel(working.id);
+                }
+                (None, Some(target)) => {
+                    self.spend(side, now);
+                    self.place(ctx, side, target);
+                }
+            }
+        }
+    }
+
+    /// Where a side's quote belongs; `None` where it should not be.
+    #[inline]
+    fn target(&self, ctx: &Context<'_>, side: Side, market: Market) -> Option<f64> {
+        let sign = side.sign() as f64;
+        let held = self.position * market.mid;
+        let is_reducing = held * sign < 0.0;
+        match ctx.trading_state() {
+            TradingState::Active => {}
+            TradingState::Reducing if is_reducing => {}
+            TradingState::Reducing | TradingState::Halted => return None,
+        }
+        if held * sign + self.quote_value > self.inventory_max && !is_reducing {
+            return None;
+        }
+        let fullness = (held / self.inventory_max).clamp(-1.0, 1.0);
+        let center = market.mid * (1.0 - self.skew * fullness);
+        let target = center * (1.0 - sign * self.half_spread);
+        // Post-only: never at or beyond the other side's best.
+        Some(match side {
+            Side::Buy => target.min(market.ask - self.tick),
+            Side::Sell => target.max(market.bid + self.tick),
+        })
+    }
+
+    fn place(&mut self, ctx: &mut Context<'_>, side: Side, target: f64) {
+        let Some(intent) = self.intent(ctx, side, target) else { return self.refused(side, ctx.now()) };
+        let price = intent.price.map_or(target, Price::to_f64);
+        let id = ctx.submit(intent);
+        self.quote_mut(side).working = Some(Working { id, price, is_canceling: false });
+    }
+
+    /// The order for a quote; `None` when the account does not hold enough for the least order.
+    fn intent(&self, ctx: &Context<'_>, side: Side, target: f64) -> Option<OrderIntent> {
+        let instrument = ctx.instrument(self.instrument)?;
+        let near = Price::from_f64(target, 8, Rounding::HalfUp).ok()?;
+        let price = instrument.round_passive(near, side).ok()?;
+        let mut quantity = ctx.quantity_worth(self.instrument, self.quote_notional, price, OrderType::LimitMaker)?;
+        if instrument.kind == InstrumentKind::Spot {
+            quantity = match side {
+                Side::Buy => affordable(ctx, self.instrument, quantity, price)?,
+                Side::Sell => quantity.min(ctx.free_base(self.instrument)),
+            };
+            quantity = ctx.tradable(self.instrument, quantity, price, OrderType::LimitMaker)?;
+        }
+        Some(OrderIntent::post_only(self.instrument, side, quantity, price, OrderPurpose::Entry))
+    }
+
+    const fn quote_mut(&mut self, side: Side) -> &mut Quote {
+        match side {
+            Side::Buy => &mut self.bid,
+            Side::Sell => &mut self.ask,
+        }
+    }
+
+    /// Notes a request: the next one has to wait.
+    fn spend(&mut self, side: Side, now: Timestamp) {
+        let interval = self.requote_interval;
+        self.quote_mut(side).ts_next = now.plus(interval);
+    }
+
+    fn refused(&mut self, side: Side, now: Timestamp) {
+        let interval = self.requote_interval;
+        let quote = self.quote_mut(side);
+        let wait = interval.saturating_mul(1 << quote.refusals.min(16)).clamp(interval, BACKOFF_MAX.max(interval));
+        quote.ts_next = now.plus(wait);
+        quote.refusals = quote.refusals.saturating_add(1);
+    }
+
+    fn market(&self, ctx: &Context<'_>) -> Option<Market> {
+        let book = ctx.book(self.instrument)?;
+        Some(Market::of(book.best_bid()?.price, book.best_ask()?.price))
+    }
+}
+
+impl Market {
+    #[inline]
+    fn of(bid: Price, ask: Price) -> Self {
+        let (bid, ask) = (bid.to_f64(), ask.to_f64());
+        Self { bid, ask, mid: (bid + ask) * 0.5 }
+    }
+}
+
+/// As much of `quantity` as the free quote asset pays for.
+fn affordable(ctx: &Context<'_>, id: InstrumentId, quantity: Quantity, price: Price) -> Option<Quantity> {
+    let free = ctx.balance(ctx.instrument(id)?.quote).free;
+    if free >= Notional::of(price, quantity) {
+        return Some(quantity);
+    }
+    ctx.quantity_worth(id, free, price, OrderType::LimitMaker)
+}
+
+impl Strategy for MarketMaker {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn subscriptions(&self) -> Vec<Subscription> {
+        vec![Subscription::top_of_book(self.instrument)]
+    }
+
+    fn on_start(&mut self, ctx: &mut Context<'_>) {
+        self.tick = ctx.instrument(self.instrument).map_or(0.0, |instrument| instrument.tick_size.to_f64());
+        self.position = ctx.position(self.instrument).quantity.to_f64();
+        // Quotes of an earlier start are not worth adopting: their place in the market is long gone.
+        ctx.cancel_all(self.instrument);
+    }
+
+    fn on_top_of_book(&mut self, ctx: &mut Context<'_>, top: &TopOfBook) {
+        if top.bid.quantity.is_positive() && top.ask.quantity.is_positive() {
+            self.requote(ctx, Some(Market::of(top.bid.price, top.ask.price)));
+        } else {
+            self.requote(ctx, None);
+        }
+    }
+
+    fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, _fill: &Fill) {
+        self.position = ctx.position(self.instrument).quantity.to_f64();
+    }
+
+    fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
+        let now = ctx.now();
+        let side = update.side;
+        let quote = self.quote_mut(side);
+        let Some(working) = quote.working.filter(|working| working.id == update.client_order_id) else { return };
+        match update.kind {
+            OrderUpdateKind::CancelRejected(_) => {
+                // Filled or gone meanwhile, mostly; its own end will say so. If not, the next tick cancels again.
+                quote.working = Some(Working { is_canceling: false, ..working });
+                self.refused(side, now);
+            }
+            kind if kind.is_terminal() => {
+                quote.working = None;
+                match kind {
+                    OrderUpdateKind::Filled | OrderUpdateKind::Canceled => quote.refusals = 0,
+                    _ => self.refused(side, now),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_feed(&mut self, ctx: &mut Context<'_>, instrument: InstrumentId, state: FeedState) {
+        if instrument == self.instrument && state != FeedState::Live {
+            self.requote(ctx, None);
+        }
+    }
+
+    fn on_timer(&mut self, ctx: &mut Context<'_>) {
+        let market = self.market(ctx);
+        self.requote(ctx, market);
+    }
+}
+
+#[cfg(test)]
+mod tests;
