@@ -5,106 +5,99 @@ use std::time::Duration;
 use keel_lifecycle::Clock;
 use rustix::process::Signal;
 
-use crate::harness::{Case, PATIENCE, Played, Player};
+use crate::harness::{Case, PATIENCE, Play, Played, Player, signalled, signalled_at};
 
 const DONE: &str = "CLEANUP COMPLETED SUCCESSFULLY";
+/// The plan went on to its last essential step.
+const FLUSHED: &str = "step flush-store runs";
 
+/// Start the scenario, send the signals one after another when it has said `at`, and look at the end.
 pub(crate) const CASES: &[Case] = &[
-    ("duration_elapses_0_s3_069", duration_elapses),
-    ("ctrl_c_130_s3_031_d5", || drop(signalled("plain", &[Signal::INT]).expect(130, &[DONE]))),
-    ("sigterm_0_s3_032_d6", || drop(signalled("plain", &[Signal::TERM]).expect(0, &[DONE]))),
-    ("sighup_0_s3_032", || drop(signalled("plain", &[Signal::HUP]).expect(0, &[DONE]))),
-    ("task_panics_1", || {
-        drop(alone("panic").expect(
-            1,
-            &[
-                "stopped because: task strategies/ema panicked: boom at ",
-                "CLEANUP COMPLETED WITH 1 ERRORS",
-                "step flush-store runs",
-            ],
-        ))
-    }),
-    ("critical_task_returns_early_1", || {
-        drop(
-            alone("early")
-                .expect(1, &["task strategies/ema returned although nobody had cancelled it", "step flush-store runs"]),
-        )
-    }),
-    ("task_returns_an_error_1", || {
-        drop(alone("error").expect(1, &["task strategies/ema failed: bad book", "step flush-store runs"]))
-    }),
-    ("restarts_used_up_1", || {
-        drop(alone("restarts").expect(
-            1,
-            &["task strategies/ema used up its 3 restarts; last: failed: reset by peer", "step flush-store runs"],
-        ))
-    }),
-    ("background_panic_goes_on_and_is_1", background_panic),
-    ("step_hangs_1_and_later_steps_ran", step_hangs),
-    ("step_panics_1_and_later_steps_ran_s3_024", step_panics),
-    ("task_ignores_its_token_1_named", stubborn),
-    ("unnamed_detached_task_1_counted", unnamed),
-    ("task_outside_of_the_plan_1_named", forgotten),
-    ("leaked_lease_1_named", || {
-        drop(signalled("lease", &[Signal::TERM]).expect(1, &["websocket exchange/binance market"]))
-    }),
-    ("dropped_unclosed_1_named_s3_006", || {
-        drop(signalled("unclosed", &[Signal::TERM]).expect(1, &["http_client exchange/binance rest"]))
-    }),
-    ("leaked_socket_1_named_s1_053", || {
-        drop(signalled("descriptor", &[Signal::TERM]).expect(1, &["socket tcp 127.0.0.1:"]))
-    }),
-    ("leaked_thread_1_named", || drop(signalled("thread", &[Signal::TERM]).expect(1, &["threads", "forgotten"]))),
-    ("stuck_blocking_thread_1_in_time_d9", stuck_blocking_thread),
-    ("slow_drain_one_ctrl_c_130", slow_drain_once),
-    ("slow_drain_two_ctrl_c_130_when_nothing_is_left", slow_drain_twice),
-    ("slow_drain_two_ctrl_c_1_when_an_order_is_left", slow_drain_left),
-    ("sigterm_then_ctrl_c_130", || drop(settling("slow", &[Signal::TERM, Signal::INT]).expect(130, &[DONE]))),
-    ("hung_essential_step_three_ctrl_c_1_within_a_second", three_signals),
-    ("runtime_blocked_single_1_by_the_watchdog", || blocked("block-single")),
-    ("runtime_blocked_all_workers_1_by_the_watchdog", || blocked("block-all")),
-    ("runtime_blocked_without_any_signal_1", blocked_alone),
-    ("signal_while_connecting_130", || {
-        drop(signalled_at("connecting", "starting", &[Signal::INT]).expect(130, &[DONE]))
-    }),
-    ("signal_during_start_up_is_heard", signal_during_start_up),
-    ("start_fails_1", || {
-        drop(alone("start-fails").expect(1, &["start failed: port 8080 is taken", "step flush-store runs"]))
-    }),
-    ("start_panics_1", || {
-        drop(alone("start-panics").expect(1, &["task lifecycle/start panicked: in start", "step flush-store runs"]))
-    }),
-    ("bad_plan_1_before_anything_starts", || {
-        drop(alone("bad-plan").expect(1, &["CLEANUP"]).expect_absent(&["starting"]))
-    }),
-    ("no_descriptor_for_the_trading_runtime_1", no_descriptors),
-    ("no_descriptor_for_the_control_thread_1", || drop(alone("no-descriptors-at-all").expect(1, &["control"]))),
-    ("sigquit_and_sigusr1_dump_and_keep_running", dump),
-    ("closed_stderr_hurts_nobody", closed_stderr),
-    ("full_stderr_cannot_hold_the_process", full_stderr),
-    ("ten_runs_in_a_row_0_s3_071", ten_runs),
-    ("hundred_cycles_in_one_process_back_to_baseline", hundred_cycles),
+    case("duration_elapses_0_s3_069", duration_elapses),
+    row("ctrl_c_130_s3_031_d5", "plain", &[Signal::INT], 130, &[DONE]),
+    row("sigterm_0_s3_032_d6", "plain", &[Signal::TERM], 0, &[DONE]),
+    row("sighup_0_s3_032", "plain", &[Signal::HUP], 0, &[DONE]),
+    row(
+        "task_panics_1",
+        "panic",
+        &[],
+        1,
+        &["because: task strategies/ema panicked: boom at ", "WITH 1 ERRORS", FLUSHED],
+    ),
+    row("critical_task_returns_early_1", "early", &[], 1, &["task strategies/ema returned although", FLUSHED]),
+    row("task_returns_an_error_1", "error", &[], 1, &["task strategies/ema failed: bad book", FLUSHED]),
+    row("restarts_used_up_1", "restarts", &[], 1, &["used up its 3 restarts; last: failed: reset by peer", FLUSHED]),
+    case("background_panic_goes_on_and_is_1", background_panic),
+    row(
+        "step_hangs_1_and_later_steps_ran",
+        "hang",
+        &[Signal::INT],
+        1,
+        &["DEADLINE PASSED", "step stop-risk runs", FLUSHED],
+    ),
+    row(
+        "step_panics_1_and_later_steps_ran_s3_024",
+        "step-panic",
+        &[Signal::INT],
+        1,
+        &["PANICKED: the coordinator's", FLUSHED],
+    ),
+    row(
+        "task_ignores_its_token_1_named",
+        "stubborn",
+        &[Signal::INT],
+        1,
+        &["were aborted: execution/order-manager", FLUSHED],
+    ),
+    row("unnamed_detached_task_1_counted", "unnamed", &[Signal::INT], 1, &["spawned outside a task group"]),
+    row("task_outside_of_the_plan_1_named", "forgotten", &[Signal::INT], 1, &["tools/forgotten (ignored its token"]),
+    row("leaked_lease_1_named", "lease", &[Signal::TERM], 1, &["websocket exchange/binance market"]),
+    row("dropped_unclosed_1_named_s3_006", "unclosed", &[Signal::TERM], 1, &["http_client exchange/binance rest"]),
+    row("leaked_socket_1_named_s1_053", "descriptor", &[Signal::TERM], 1, &["socket tcp 127.0.0.1:"]),
+    row("leaked_thread_1_named", "thread", &[Signal::TERM], 1, &["threads", "forgotten"]),
+    case("stuck_blocking_thread_1_in_time_d9", stuck_blocking_thread),
+    case("slow_drain_one_ctrl_c_130", slow_drain_once),
+    case("slow_drain_two_ctrl_c_130_when_nothing_is_left", slow_drain_twice),
+    case("slow_drain_two_ctrl_c_1_when_an_order_is_left", slow_drain_left),
+    case("sigterm_then_ctrl_c_130", sigterm_then_ctrl_c),
+    case("hung_essential_step_three_ctrl_c_1_within_a_second", three_signals),
+    case("runtime_blocked_single_1_by_the_watchdog", || blocked("block-single")),
+    case("runtime_blocked_all_workers_1_by_the_watchdog", || blocked("block-all")),
+    case("runtime_blocked_without_any_signal_1", blocked_alone),
+    case("signal_while_connecting_130", || played_at("connecting", "starting", 130)),
+    case("signal_during_start_up_is_heard", || played_at("plain", "handlers installed", 130)),
+    row("start_fails_1", "start-fails", &[], 1, &["start failed: port 8080 is taken", FLUSHED]),
+    row("start_panics_1", "start-panics", &[], 1, &["task lifecycle/start panicked: in start", FLUSHED]),
+    case("bad_plan_1_before_anything_starts", bad_plan),
+    case("no_descriptor_for_the_trading_runtime_1", no_descriptors),
+    row("no_descriptor_for_the_control_thread_1", "no-descriptors-at-all", &[], 1, &["control"]),
+    case("sigquit_and_sigusr1_dump_and_keep_running", dump),
+    case("closed_stderr_hurts_nobody", closed_stderr),
+    case("full_stderr_cannot_hold_the_process", full_stderr),
+    case("ten_runs_in_a_row_0_s3_071", ten_runs),
+    case("hundred_cycles_in_one_process_back_to_baseline", hundred_cycles),
 ];
 
-fn drop(_: &Played) {}
+const fn case(name: &'static str, play: fn()) -> Case {
+    Case { name, play: Play::Test(play) }
+}
+
+const fn row(
+    name: &'static str,
+    scenario: &'static str,
+    signals: &'static [Signal],
+    code: i32,
+    needles: &'static [&'static str],
+) -> Case {
+    Case { name, play: Play::Row { scenario, signals, code, needles } }
+}
 
 fn alone(scenario: &str) -> Played {
     Player::start(scenario).end()
 }
 
-/// Sends the signals, one after another, once the child is ready.
-fn signalled(scenario: &str, signals: &[Signal]) -> Played {
-    signalled_at(scenario, "ready", signals)
-}
-
-fn signalled_at(scenario: &str, at: &str, signals: &[Signal]) -> Played {
-    let mut player = Player::start(scenario);
-    player.wait_for(at);
-    for signal in signals {
-        player.signal(*signal);
-        player.wait_for("stopping in order");
-    }
-    player.end()
+fn played_at(scenario: &str, at: &str, code: i32) {
+    signalled_at(scenario, at, &[Signal::INT]).expect(code, &[DONE, FLUSHED]);
 }
 
 /// The first signal when ready, the second when the drain is under way.
@@ -133,32 +126,6 @@ fn background_panic() {
     player.end().expect(1, &["CLEANUP COMPLETED WITH 1 ERRORS"]);
 }
 
-fn step_hangs() {
-    let played = signalled("hang", &[Signal::INT]);
-    played.expect(
-        1,
-        &["DEADLINE PASSED", "step stop-risk runs", "step flush-store runs", "CLEANUP COMPLETED WITH 1 ERRORS"],
-    );
-}
-
-fn step_panics() {
-    let played = signalled("step-panic", &[Signal::INT]);
-    played.expect(1, &["PANICKED: the coordinator's step", "step stop-risk runs", "step flush-store runs"]);
-}
-
-fn stubborn() {
-    signalled("stubborn", &[Signal::INT])
-        .expect(1, &["ignored their token and were aborted: execution/order-manager", "step flush-store runs"]);
-}
-
-fn unnamed() {
-    signalled("unnamed", &[Signal::INT]).expect(1, &["spawned outside a task group"]);
-}
-
-fn forgotten() {
-    signalled("forgotten", &[Signal::INT]).expect(1, &["tools/forgotten (ignored its token, was aborted)"]);
-}
-
 fn stuck_blocking_thread() {
     let played = signalled("blocking-thread", &[Signal::TERM]);
     played.expect(1, &["threads", "trading"]);
@@ -173,6 +140,14 @@ fn slow_drain_once() {
 fn slow_drain_twice() {
     let played = settling("slow", &[Signal::INT, Signal::INT]);
     played.expect(130, &[DONE, "cut by the urgent stop", "step stop-coordinator runs", "step flush-store runs"]);
+}
+
+fn sigterm_then_ctrl_c() {
+    settling("slow", &[Signal::TERM, Signal::INT]).expect(130, &[DONE]);
+}
+
+fn bad_plan() {
+    alone("bad-plan").expect(1, &["no-such-step", "CLEANUP COMPLETED WITH"]).expect_absent(&["starting"]);
 }
 
 fn slow_drain_left() {
@@ -223,11 +198,6 @@ fn blocked_alone() {
         1,
         &["gate closed at", "blocked in: strategies/stuck-", "escape path: 3 orders cancelled", "log flushed"],
     );
-}
-
-fn signal_during_start_up() {
-    let played = signalled_at("plain", "handlers installed", &[Signal::INT]);
-    played.expect(130, &[DONE, "step flush-store runs"]);
 }
 
 fn no_descriptors() {

@@ -15,7 +15,47 @@ pub(crate) const SCENARIO: &str = "KEEL_STOP_SCENARIO";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A named test.
-pub(crate) type Case = (&'static str, fn());
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) play: Play,
+}
+
+/// What a test does.
+#[derive(Clone, Copy)]
+pub(crate) enum Play {
+    /// Starts the scenario, sends the signals when it is ready, checks the exit code and what was printed.
+    Row { scenario: &'static str, signals: &'static [Signal], code: i32, needles: &'static [&'static str] },
+    /// Something of its own.
+    Test(fn()),
+}
+
+impl Play {
+    fn run(self) {
+        match self {
+            Self::Row { scenario, signals, code, needles } => {
+                signalled(scenario, signals).expect(code, needles);
+            }
+            Self::Test(test) => test(),
+        }
+    }
+}
+
+/// Starts the scenario and sends the signals, one after another, once it is ready.
+pub(crate) fn signalled(scenario: &str, signals: &[Signal]) -> Played {
+    signalled_at(scenario, "ready", signals)
+}
+
+/// The same, once it has said `at`.
+pub(crate) fn signalled_at(scenario: &str, at: &str, signals: &[Signal]) -> Played {
+    let mut player = Player::start(scenario);
+    for signal in signals {
+        player.wait_for(at);
+        player.signal(*signal);
+        player.wait_for("stopping in order");
+    }
+    player.end()
+}
 
 /// Runs the cases whose names match the arguments; understands what cargo and nextest pass.
 pub(crate) fn run(cases: &[Case]) -> ExitCode {
@@ -34,17 +74,17 @@ pub(crate) fn run(cases: &[Case]) -> ExitCode {
         let fits = |filter: &&str| if has("--exact") { name == *filter } else { name.contains(*filter) };
         filters.is_empty() || filters.iter().any(fits)
     };
-    let chosen: Vec<&Case> = cases.iter().filter(|(name, _)| matches(name) && !has("--ignored")).collect();
+    let chosen: Vec<&Case> = cases.iter().filter(|case| matches(case.name) && !has("--ignored")).collect();
     if has("--list") {
-        chosen.iter().for_each(|(name, _)| println!("{name}: test"));
+        chosen.iter().for_each(|case| println!("{}: test", case.name));
         return ExitCode::SUCCESS;
     }
     println!("\nrunning {} scenarios", chosen.len());
     let mut failed = Vec::new();
     let clock = Clock::system();
-    for (name, case) in &chosen {
+    for Case { name, play } in chosen.iter().copied() {
         let began = clock.mono_ns();
-        let passed = catch_unwind(AssertUnwindSafe(case)).is_ok();
+        let passed = catch_unwind(AssertUnwindSafe(|| play.run())).is_ok();
         println!(
             "scenario {name} ... {} ({} ms)",
             if passed { "ok" } else { "FAILED" },
