@@ -227,8 +227,11 @@ impl Symbol {
     fn wander(&mut self, now: Timestamp) {
         if now >= self.drift_until {
             let most = self.start.saturating_mul(1000) / 40_000;
-            self.drift = self.rng.between(-most, most);
-            self.drift_until = now.plus(Duration::from_millis(3_000 + self.rng.below(9_000)));
+            // Mostly the other way round, so that there is something to trade on within a minute.
+            let is_up = if self.rng.chance(750) { self.drift <= 0 } else { self.drift > 0 };
+            let strength = self.rng.between(most / 4, most);
+            self.drift = if is_up { strength } else { -strength };
+            self.drift_until = now.plus(Duration::from_millis(3_000 + self.rng.below(5_000)));
         }
         let sigma = self.start.saturating_mul(1000) / 30_000;
         let pull = (self.start.saturating_mul(1000) - self.fair) / 50_000;

@@ -72,7 +72,8 @@ fn always_has_depth_a_spread_of_three_ticks_and_two_trades_a_second() {
 
 #[test]
 fn moves_enough_within_a_minute_for_averages_to_cross() {
-    for seed in 0..5 {
+    let mut total = 0;
+    for seed in 0..10 {
         let mut closes = Vec::new();
         run(seed, 60, |engine, now| {
             if now.as_ms() % 1000 == 0 {
@@ -82,14 +83,16 @@ fn moves_enough_within_a_minute_for_averages_to_cross() {
         let (mut fast, mut slow, mut crosses, mut above) = (closes[0], closes[0], 0, false);
         for close in closes {
             fast += (close - fast) * 2.0 / 6.0;
-            slow += (close - slow) * 2.0 / 16.0;
+            slow += (close - slow) * 2.0 / 21.0;
             if (fast > slow) != above {
                 above = !above;
                 crosses += 1;
             }
         }
-        assert!(crosses >= 2, "seed {seed}: {crosses}");
+        assert!(crosses >= 1, "seed {seed}: {crosses}");
+        total += crosses;
     }
+    assert!(total >= 25, "{total} crosses in ten minutes");
 }
 
 #[test]
