@@ -303,6 +303,7 @@ macro_rules! narrow {
             }
 
             /// The value with the opposite sign.
+            #[allow(clippy::should_implement_trait, reason = "it can fail, `std::ops::Neg` cannot say so")]
             pub fn neg(self) -> Result<Self, NumberError> {
                 Ok(Self { mantissa: self.mantissa.checked_neg().ok_or(NumberError::Overflow)?, scale: self.scale })
             }
@@ -625,6 +626,7 @@ impl Notional {
     }
 
     /// The value with the opposite sign.
+    #[allow(clippy::should_implement_trait, reason = "it can fail, `std::ops::Neg` cannot say so")]
     pub fn neg(self) -> Result<Self, NumberError> {
         Ok(Self { mantissa: self.mantissa.checked_neg().ok_or(NumberError::Overflow)?, scale: self.scale })
     }
@@ -632,10 +634,10 @@ impl Notional {
     /// The exact sum.
     #[inline]
     pub fn checked_add(self, other: Self) -> Result<Self, NumberError> {
-        if self.scale == other.scale {
-            if let Some(mantissa) = self.mantissa.checked_add(other.mantissa) {
-                return Ok(Self { mantissa, scale: self.scale });
-            }
+        if self.scale == other.scale
+            && let Some(mantissa) = self.mantissa.checked_add(other.mantissa)
+        {
+            return Ok(Self { mantissa, scale: self.scale });
         }
         let ((a, sa), (b, sb)) = (trim(self.mantissa, self.scale), trim(other.mantissa, other.scale));
         let scale = sa.max(sb);

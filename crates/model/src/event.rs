@@ -7,6 +7,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// One input of the engine. Engine time is the largest time it has seen.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "events go by reference or through lanes with reused slots; a box would allocate"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Market data.
