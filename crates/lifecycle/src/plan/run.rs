@@ -120,13 +120,8 @@ impl Runner {
         loop {
             self.apply_urgency();
             self.start_ready();
-            let Some(next_deadline) = self.running.values().map(|running| running.deadline).min() else {
-                // Nothing runs. Starting a step may have ended it at once, which may have made others ready.
-                if self.waiting.iter().all(Option::is_none) {
-                    return;
-                }
-                continue;
-            };
+            // Nothing runs and nothing could be started: as the plan has no circle, nothing is left.
+            let Some(next_deadline) = self.running.values().map(|running| running.deadline).min() else { return };
             tokio::select! {
                 biased;
                 Some(joined) = self.tasks.join_next_with_id() => self.on_joined(joined),
@@ -153,8 +148,21 @@ impl Runner {
         }
     }
 
-    /// Starts every step whose predecessors have all ended.
+    /// Starts every step whose predecessors have all ended. A step that is cut at once may make others ready, so it goes
+    /// round until nothing changes.
     fn start_ready(&mut self) {
+        let mut waiting_before = usize::MAX;
+        loop {
+            let waiting = self.waiting.iter().flatten().count();
+            if waiting == 0 || waiting == waiting_before {
+                return;
+            }
+            waiting_before = waiting;
+            self.start_ready_once();
+        }
+    }
+
+    fn start_ready_once(&mut self) {
         for at in 0..self.waiting.len() {
             let is_ready = |node: &Node| node.predecessors.iter().all(|&predecessor| self.ended[predecessor]);
             if !self.waiting[at].as_ref().is_some_and(is_ready) {
