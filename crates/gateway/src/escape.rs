@@ -1,0 +1,211 @@
+//! The escape path: cancels our open orders when the engine cannot.
+//!
+//! It holds what it needs and shares nothing that a stuck engine could hold: the published ids, a client of its own (own
+//! connection, own signing), a journal lane of its own. It runs on the control thread's runtime, needs no task and no
+//! worker of the trading runtime, and ends within its limit. Orders are cancelled one by one by client id, side by side: a
+//! venue's cancel-all would hit foreign and protective orders.
+
+use crate::board::{OpenOrderBoard, PublishedOrder};
+use crate::gate::{GateLevel, SubmitGate};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use keel_exchange::ExchangeClient;
+use keel_lifecycle::Clock;
+use keel_model::{
+    CancelOrder, CancelOutcome, ClientOrderId, OrderPurpose, OrderStatus, QueryOrder, QueryOutcome, Timestamp,
+};
+use keel_store::{Journal, Record};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Which orders are cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EscapeScope {
+    /// All but protective orders.
+    KeepProtective,
+    /// All.
+    All,
+}
+
+/// What the venue confirmed about one order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EscapeOutcome {
+    /// It is over; in this status.
+    Confirmed(OrderStatus),
+    /// The venue says that it has no such order. It may never have been accepted, or have been over for long.
+    NotFound,
+    /// Nothing was confirmed; the last answer.
+    Unconfirmed(String),
+    /// It protects a position and was left.
+    Kept,
+}
+
+impl fmt::Display for EscapeOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed(status) => write!(f, "confirmed {status:?}"),
+            Self::NotFound => f.write_str("the venue has no such order"),
+            Self::Unconfirmed(last) => write!(f, "NOT CONFIRMED ({last})"),
+            Self::Kept => f.write_str("kept, it protects a position"),
+        }
+    }
+}
+
+/// What the escape path did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EscapeReport {
+    /// Every published order, in the order of their ids.
+    pub orders: Vec<(ClientOrderId, EscapeOutcome)>,
+    /// How long it took; unit: milliseconds.
+    pub took_ms: u64,
+    /// Cancels that went out without a record in the journal.
+    pub unrecorded: usize,
+}
+
+impl EscapeReport {
+    /// Orders of which nothing is confirmed: they may still be open at the venue.
+    #[must_use]
+    pub fn unconfirmed(&self) -> usize {
+        self.orders.iter().filter(|(_, outcome)| matches!(outcome, EscapeOutcome::Unconfirmed(_))).count()
+    }
+}
+
+impl fmt::Display for EscapeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total = self.orders.len();
+        write!(f, "escape path: {total} open orders, {} not confirmed, {} ms", self.unconfirmed(), self.took_ms)?;
+        self.orders.iter().try_for_each(|(id, outcome)| write!(f, "\n  {id}: {outcome}"))
+    }
+}
+
+/// Bounds of the escape path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EscapeLimits {
+    /// Cancels under way at once.
+    pub parallel_max: usize,
+    /// Tries per order, as long as nothing is confirmed; cancelling again is safe.
+    pub attempts_max: u32,
+    /// Pause before another try.
+    pub pause: Duration,
+}
+
+impl Default for EscapeLimits {
+    fn default() -> Self {
+        Self { parallel_max: 64, attempts_max: 5, pause: Duration::from_millis(100) }
+    }
+}
+
+/// The escape path of one account.
+#[derive(Debug)]
+pub struct EscapePath {
+    /// The published orders.
+    pub board: Arc<OpenOrderBoard>,
+    /// A client of its own.
+    pub client: Arc<dyn ExchangeClient>,
+    /// The journal; only its escape lane is used.
+    pub journal: Journal,
+    /// Closed first.
+    pub gate: Arc<SubmitGate>,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Bounds.
+    pub limits: EscapeLimits,
+}
+
+#[derive(Default)]
+struct Progress {
+    outcomes: BTreeMap<ClientOrderId, EscapeOutcome>,
+    unrecorded: usize,
+}
+
+impl EscapePath {
+    /// Shuts the gate and cancels the published orders. Returns within `limit`, with what was confirmed until then.
+    pub async fn cancel_all(&self, scope: EscapeScope, limit: Duration) -> EscapeReport {
+        self.gate.close(GateLevel::Shut);
+        let began = self.clock.mono_ns();
+        let orders = self.board.read();
+        let progress = Mutex::new(Progress::default());
+        let mut waiting = VecDeque::new();
+        for order in orders.iter() {
+            let is_kept = scope == EscapeScope::KeepProtective && order.purpose == OrderPurpose::Protective;
+            let first =
+                if is_kept { EscapeOutcome::Kept } else { EscapeOutcome::Unconfirmed("not tried in time".to_owned()) };
+            progress.lock().outcomes.insert(order.id(), first);
+            if !is_kept {
+                waiting.push_back(*order);
+            }
+        }
+        // What is not done at the limit is dropped; its last answer stands in `progress`.
+        let is_in_time = tokio::time::timeout(limit, self.cancel_each(waiting, &progress)).await.is_ok();
+        if !is_in_time {
+            tracing::error!(limit_ms = limit.as_millis(), "the escape path ran out of time");
+        }
+        let progress = progress.into_inner();
+        let took = self.clock.since(began);
+        EscapeReport {
+            orders: progress.outcomes.into_iter().collect(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            unrecorded: progress.unrecorded,
+        }
+    }
+
+    async fn cancel_each(&self, mut waiting: VecDeque<PublishedOrder>, progress: &Mutex<Progress>) {
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while under_way.len() < self.limits.parallel_max {
+                let Some(order) = waiting.pop_front() else { break };
+                under_way.push(self.cancel_one(order.cancel, progress));
+            }
+            if under_way.next().await.is_none() {
+                return;
+            }
+        }
+    }
+
+    async fn cancel_one(&self, order: CancelOrder, progress: &Mutex<Progress>) {
+        let id = order.client_order_id;
+        let record = Record::CancelIntent { ts: Timestamp::from_ns(self.clock.now_ns()), order, is_escape: true };
+        match self.journal.append_escape(&record) {
+            Ok(ticket) => drop(ticket),
+            Err(_) => progress.lock().unrecorded += 1,
+        }
+        for attempt in 1..=self.limits.attempts_max {
+            let outcome = self.try_cancel(&order).await;
+            let is_done = !matches!(outcome, EscapeOutcome::Unconfirmed(_));
+            progress.lock().outcomes.insert(id, outcome);
+            if is_done {
+                return;
+            }
+            if attempt < self.limits.attempts_max {
+                tokio::time::sleep(self.limits.pause).await;
+            }
+        }
+    }
+
+    async fn try_cancel(&self, order: &CancelOrder) -> EscapeOutcome {
+        match self.client.cancel(order).await {
+            CancelOutcome::Canceled(snapshot) => EscapeOutcome::Confirmed(snapshot.status),
+            CancelOutcome::NotSent(reason) => EscapeOutcome::Unconfirmed(format!("not sent: {reason:?}")),
+            CancelOutcome::Unknown(reason) => EscapeOutcome::Unconfirmed(format!("no clear answer: {reason:?}")),
+            CancelOutcome::Rejected(reject) => {
+                // Over already, or still on its way in: the order itself will tell.
+                let query = QueryOrder { client_order_id: order.client_order_id, instrument: order.instrument };
+                match self.client.query(&query).await {
+                    QueryOutcome::Found(found) if found.status.is_terminal() => EscapeOutcome::Confirmed(found.status),
+                    QueryOutcome::Found(found) => EscapeOutcome::Unconfirmed(format!(
+                        "cancel refused ({}), the order is {:?}",
+                        reject.text, found.status
+                    )),
+                    QueryOutcome::NotFound { .. } => EscapeOutcome::NotFound,
+                    QueryOutcome::Unknown(reason) => EscapeOutcome::Unconfirmed(format!(
+                        "cancel refused ({}), no answer about the order: {reason:?}",
+                        reject.text
+                    )),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! From the journal's records to what the engine takes: start is recovery.
+//!
+//! Instrument ids are dense indices of one run; each session's start says which symbols its ids meant, so records of
+//! earlier runs are carried over by symbol. An instrument that this run does not trade stops the start: its orders and
+//! positions would be seen by nobody.
+
+use crate::GatewayError;
+use keel_engine::RecoveredRecord;
+use keel_model::{
+    CancelOutcome, ExecutionEvent, InstrumentId, Instruments, OrderSnapshot, QueryOutcome, SubmitOutcome,
+};
+use keel_store::{Entry, Journal, Record, SessionStart};
+use std::time::Duration;
+
+/// Collects records for the engine, one journal entry after the other.
+#[derive(Debug)]
+pub struct RecordCollector<'a> {
+    instruments: &'a Instruments,
+    /// Ids of the session at hand ► ids of this run.
+    ids: Vec<Option<InstrumentId>>,
+    symbols: Vec<String>,
+    records: Vec<RecoveredRecord>,
+}
+
+impl<'a> RecordCollector<'a> {
+    /// A collector for a run that trades `instruments`.
+    #[must_use]
+    pub const fn new(instruments: &'a Instruments) -> Self {
+        Self { instruments, ids: Vec::new(), symbols: Vec::new(), records: Vec::new() }
+    }
+
+    /// Takes one entry.
+    pub fn add(&mut self, entry: Entry) -> Result<(), GatewayError> {
+        let record = match entry.record {
+            Record::SessionStart(start) => {
+                self.begin_session(&start);
+                return Ok(());
+            }
+            Record::Intent(mut new) => {
+                new.intent.instrument = self.id(new.intent.instrument)?;
+                RecoveredRecord::Intent(new.ts_decided, new)
+            }
+            Record::ReplaceIntent(mut replace) => {
+                replace.new.intent.instrument = self.id(replace.new.intent.instrument)?;
+                RecoveredRecord::Intent(replace.new.ts_decided, replace.new)
+            }
+            Record::Execution(ts, mut event) => {
+                self.carry_over(&mut event)?;
+                RecoveredRecord::Event(ts, event)
+            }
+            Record::RiskSnapshot(bytes) => {
+                let mut snapshot: keel_risk::RiskSnapshot = postcard::from_bytes(&bytes)
+                    .map_err(|error| GatewayError::Replay { sequence: entry.sequence, cause: error.to_string() })?;
+                for id in &mut snapshot.held {
+                    *id = self.id(*id)?;
+                }
+                RecoveredRecord::Risk(Box::new(snapshot))
+            }
+            _ => return Ok(()),
+        };
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// What was collected.
+    #[must_use]
+    pub fn finish(self) -> Vec<RecoveredRecord> {
+        self.records
+    }
+
+    fn begin_session(&mut self, start: &SessionStart) {
+        self.symbols = start.symbols.iter().map(ToString::to_string).collect();
+        let find = |symbol: &String| self.instruments.by_symbol(symbol).map(|instrument| instrument.id);
+        self.ids = self.symbols.iter().map(find).collect();
+    }
+
+    fn id(&self, old: InstrumentId) -> Result<InstrumentId, GatewayError> {
+        let symbol = || self.symbols.get(old.index()).cloned().unwrap_or_else(|| format!("instrument {}", old.0));
+        let found = self.ids.get(old.index()).copied().flatten();
+        found.ok_or_else(|| GatewayError::UnknownInstrument { symbol: symbol() })
+    }
+
+    fn carry_over(&self, event: &mut ExecutionEvent) -> Result<(), GatewayError> {
+        match event {
+            ExecutionEvent::Submit(_, outcome) => self.carry_over_submit(outcome),
+            ExecutionEvent::Cancel(_, outcome) => self.carry_over_cancel(outcome),
+            ExecutionEvent::Replace { outcome, .. } => {
+                self.carry_over_cancel(&mut outcome.cancel)?;
+                self.carry_over_submit(&mut outcome.new)
+            }
+            ExecutionEvent::Query(_, QueryOutcome::Found(found)) => self.carry_over_order(found),
+            ExecutionEvent::Report(report) => {
+                report.instrument = self.id(report.instrument)?;
+                report.fill.as_mut().map_or(Ok(()), |fill| Ok(fill.instrument = self.id(fill.instrument)?))
+            }
+            ExecutionEvent::Fills(fills) => {
+                fills.iter_mut().try_for_each(|(_, fill)| Ok(fill.instrument = self.id(fill.instrument)?))
+            }
+            ExecutionEvent::OpenOrders(scope, orders) => {
+                if let Some(id) = scope {
+                    *id = self.id(*id)?;
+                }
+                orders.iter_mut().try_for_each(|order| self.carry_over_order(order))
+            }
+            ExecutionEvent::Armed(_)
+            | ExecutionEvent::Sent { .. }
+            | ExecutionEvent::Query(..)
+            | ExecutionEvent::Balances { .. } => Ok(()),
+        }
+    }
+
+    fn carry_over_order(&self, order: &mut OrderSnapshot) -> Result<(), GatewayError> {
+        order.instrument = self.id(order.instrument)?;
+        Ok(())
+    }
+
+    fn carry_over_submit(&self, outcome: &mut SubmitOutcome) -> Result<(), GatewayError> {
+        let SubmitOutcome::Accepted(ack) = outcome else { return Ok(()) };
+        ack.reports.iter_mut().try_for_each(|report| {
+            report.instrument = self.id(report.instrument)?;
+            report.fill.as_mut().map_or(Ok(()), |fill| Ok(fill.instrument = self.id(fill.instrument)?))
+        })
+    }
+
+    fn carry_over_cancel(&self, outcome: &mut CancelOutcome) -> Result<(), GatewayError> {
+        match outcome {
+            CancelOutcome::Canceled(order) => self.carry_over_order(order),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Turns the records of a journal into what the engine takes.
+pub fn recovered_records(
+    entries: impl IntoIterator<Item = Entry>,
+    instruments: &Instruments,
+) -> Result<Vec<RecoveredRecord>, GatewayError> {
+    let mut collector = RecordCollector::new(instruments);
+    entries.into_iter().try_for_each(|entry| collector.add(entry))?;
+    Ok(collector.finish())
+}
+
+/// Writes the first record of a run and waits until it is durable. Every later id in the journal refers to its symbols.
+pub async fn begin_session(journal: &Journal, start: SessionStart, limit: Duration) -> Result<(), GatewayError> {
+    let ticket = journal.append(&Record::SessionStart(start))?;
+    let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    tokio::time::timeout(limit, ticket)
+        .await
+        .map_err(|_| keel_store::StoreError::Timeout { what: "begin the session", waited_ms })??;
+    Ok(())
+}
