@@ -36,6 +36,7 @@ pub enum SimRequest {
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "answers wait in one reused queue; boxing would allocate per answer")]
 pub enum SimAnswer {
     /// The order placed and the fills it had at once, or why it was refused.
     Submit(Result<(OrderView, Vec<ExecReport>), Reject>),

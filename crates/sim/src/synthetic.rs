@@ -321,10 +321,9 @@ impl Symbol {
         if price <= 0 {
             return;
         }
-        if let Some(id) = self.ladder(side).orders.get(&price).copied() {
-            if engine.is_open(id) {
-                return;
-            }
+        let known = self.ladder(side).orders.get(&price).copied();
+        if known.is_some_and(|id| engine.is_open(id)) {
+            return;
         }
         let units = self.rng.between(size / 2, size + size / 2).max(self.trade_size);
         let request = OrderRequest::limit(self.instrument, side, self.quantity(units), self.price(price));

@@ -277,7 +277,8 @@ impl MatchingEngine {
                 (None, None) => false,
                 (Some((price, level)), Some((same, available))) if price == same => {
                     let is_goes_on = visit(*price, *available, Some(level));
-                    (own.next(), shown.next());
+                    own.next();
+                    shown.next();
                     is_goes_on
                 }
                 (Some((price, level)), other)

@@ -156,11 +156,12 @@ impl MatchingEngine {
 
     /// Notes that an account's balances changed.
     pub(super) fn touch(&mut self, account: AccountId) {
-        if let Some(found) = self.accounts.get_mut(account) {
-            if !found.is_house && !found.is_touched {
-                found.is_touched = true;
-                self.touched.push(account);
-            }
+        if let Some(found) = self.accounts.get_mut(account)
+            && !found.is_house
+            && !found.is_touched
+        {
+            found.is_touched = true;
+            self.touched.push(account);
         }
     }
 

@@ -60,10 +60,10 @@ fn always_has_depth_a_spread_of_three_ticks_and_two_trades_a_second() {
     for id in [InstrumentId(0), InstrumentId(1)] {
         let mut seconds = [0u32; 120];
         for event in &events {
-            if let SimEvent::Trade(trade) = event {
-                if trade.instrument == id {
-                    seconds[((trade.ts.as_ms() - T0) / 1000).min(119) as usize] += 1;
-                }
+            if let SimEvent::Trade(trade) = event
+                && trade.instrument == id
+            {
+                seconds[((trade.ts.as_ms() - T0) / 1000).min(119) as usize] += 1;
             }
         }
         assert!(seconds.iter().all(|count| *count >= 2), "{seconds:?}");
@@ -112,7 +112,7 @@ fn a_quote_inside_the_spread_is_filled_by_the_house_takers() {
         let now = Timestamp::from_ms(T0 + step * 50);
         market.step(&mut engine, now);
         if step % 4 == 0 {
-            let _ = engine.cancel_all(now, account, id, &mut Vec::new());
+            engine.cancel_all(now, account, id, &mut Vec::new()).ok();
             let top = engine.book_ticker(id).unwrap();
             let tick = Price::new(1, 2).unwrap();
             let bid = top.bid.price.checked_add(tick).unwrap();

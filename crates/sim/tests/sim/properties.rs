@@ -64,7 +64,7 @@ impl Run {
         match *action {
             Action::Place { who, buy, kind, size, level, trigger, tif, stp } => {
                 let request = place(buy, kind, size, level, trigger, tif, stp);
-                let _ = self.engine.submit(now, self.accounts[who], &request);
+                self.engine.submit(now, self.accounts[who], &request).ok();
             }
             Action::Cancel { who, nth } => {
                 if let Some(order) = self.nth_open(who, nth) {
@@ -73,7 +73,7 @@ impl Run {
                 }
             }
             Action::CancelAll { who } => {
-                let _ = self.engine.cancel_all(now, self.accounts[who], ID, &mut Vec::new());
+                self.engine.cancel_all(now, self.accounts[who], ID, &mut Vec::new()).ok();
                 assert_eq!(self.engine.open_order_count(self.accounts[who], ID), 0);
             }
             Action::Amend { who, nth, size } => {
@@ -81,14 +81,14 @@ impl Run {
                     let (order, quantity) = (OrderRef::Id(order.order_id), steps(size));
                     let request =
                         AmendRequest { instrument: ID, order, quantity, new_client_order_id: ClientId::EMPTY };
-                    let _ = self.engine.amend(now, self.accounts[who], &request);
+                    self.engine.amend(now, self.accounts[who], &request).ok();
                 }
             }
             Action::Oco { who, buy, size, gap } => {
                 let Some(last) = self.engine.last_price(ID) else { return };
                 let offset = |ticks: i64| last.checked_add(keel_model::Price::new(ticks, 2).unwrap()).unwrap();
                 let request = oco(buy, size, offset(gap), offset(-gap));
-                let _ = self.engine.submit_oco(now, self.accounts[who], &request);
+                self.engine.submit_oco(now, self.accounts[who], &request).ok();
             }
         }
         self.events.clear();
