@@ -4,6 +4,8 @@
 //! session state machine, both without IO; a thin shell moves the bytes. [`ExchangeClient`], [`MarketDataFeed`] and
 //! [`AccountFeed`] are what the rest of the system sees.
 
+/// Adapters of Binance.
+pub mod binance;
 /// What a venue can do and what may be assumed about it, as data.
 pub mod capabilities;
 /// The traits that every adapter implements.
