@@ -77,7 +77,7 @@ pub struct OrderManager {
     last_sequence: u64,
     /// When the venue last answered that it is not sure of itself.
     venue_unsure_at: Option<Timestamp>,
-    /// Orders that left memory since the last call of `take_evicted`.
+    /// Orders that left memory in the last call of `on_timer`.
     evicted: Vec<Order>,
     scratch: Vec<u32>,
 }
@@ -341,6 +341,12 @@ impl OrderManager {
     fn settle(&mut self, slot: u32, now: Timestamp, out: &mut Actions) {
         let first_ms = self.config.query_first_ms;
         let Some(order) = self.slot_mut(slot) else { return };
+        if order.state == OrderState::Done && order.cum > order.filled {
+            // The venue counts more than we have: there is a trade that nobody told.
+            let id = order.id();
+            self.step(id, Step::NewTrade, Change::Plain, now, out);
+            return;
+        }
         if order.state.is_closed() {
             return;
         }
@@ -460,7 +466,7 @@ impl OrderManager {
         &self.trades
     }
 
-    /// Closed orders that have left memory since the last call, oldest first.
+    /// Closed orders that left memory in the last [`Self::on_timer`], oldest first; the next one drops them.
     pub fn take_evicted(&mut self) -> std::vec::Drain<'_, Order> {
         self.evicted.drain(..)
     }

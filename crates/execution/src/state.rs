@@ -112,7 +112,7 @@ pub enum Step {
     Settled,
     /// "Not found" past the fence.
     Disproved,
-    /// A trade that was not known, after the order was closed or while it settles.
+    /// A trade that was not known, or a count of the venue that says there was one.
     NewTrade,
 }
 

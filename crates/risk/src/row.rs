@@ -206,10 +206,8 @@ impl Row {
             anchor != 0 && i128::from(mid.abs_diff(anchor)) * 10_000 > i128::from(anchor) * i128::from(jump_bps);
         if is_far {
             reference.jump = Some((mid, ts));
-        } else if let Some((_, since)) = reference.jump {
-            if ts.since(since).as_millis() >= u128::from(hold_ms) {
-                reference.jump = None;
-            }
+        } else if reference.jump.is_some_and(|(_, since)| ts.since(since).as_millis() >= u128::from(hold_ms)) {
+            reference.jump = None;
         }
         (reference.bid, reference.ask, reference.mid) = (bid, ask, mid);
     }

@@ -4,16 +4,17 @@ use crate::approved::Approved;
 use crate::denied::{Denied, DenyReason, Filter};
 use crate::ledger::Ledger;
 use crate::limits::{LimitError, RiskLimits};
-use crate::row::{Credit, Reservation, Row, Sized, print_of};
-use crate::snapshot::{ReservationView, RiskSnapshot};
+use crate::row::{Credit, Row, Sized, print_of};
 use crate::throttle::Throttle;
-use crate::units::{
-    money_down, money_up, notional_down, notional_up, price_units, quantity_units, to_notional, units_within,
-};
+use crate::units::{money_up, notional_down, to_notional, units_within};
 use keel_model::{
-    Asset, Balance, ClientOrderId, Fill, Instrument, InstrumentId, InstrumentKind, Instruments, NewOrder, Notional,
-    Price, Quantity, ReplaceOrder, Side, StrategyId, Timestamp, TradingState,
+    Asset, InstrumentId, InstrumentKind, Instruments, NewOrder, Notional, Price, Quantity, ReplaceOrder, Side,
+    StrategyId, Timestamp, TradingState,
 };
+
+mod freeze;
+mod market;
+mod reserve;
 
 /// The strategy id of orders that the house itself places to close positions.
 pub const HOUSE: StrategyId = StrategyId(u16::MAX);
@@ -155,7 +156,8 @@ impl RiskService {
         row.check_collar(&sized)?;
         let value = row.check_size(&sized)?;
         let is_reducing = row.is_reducing(&sized, credit);
-        if !has_token && !(is_house && is_reducing) {
+        let is_exempt = is_house && is_reducing;
+        if !has_token && !is_exempt {
             return Err(DenyReason::Rate);
         }
         if !is_reducing {
@@ -245,256 +247,6 @@ impl RiskService {
         let asset = self.ledger.get(slot).filter(|asset| asset.is_known).ok_or(DenyReason::BalanceUnknown)?;
         let held = asset.reserved.saturating_sub(given_back);
         if asset.total.saturating_sub(held) < needed { Err(DenyReason::Balance) } else { Ok(()) }
-    }
-
-    // ── Reservations ──
-
-    fn reserve(&mut self, order: &NewOrder, sized: &Sized, now: Timestamp) {
-        self.approved_total += 1;
-        let rests = sized.limit.is_some();
-        let reservation = Reservation {
-            id: order.client_order_id,
-            side: sized.side,
-            remaining: sized.quantity,
-            price: sized.price,
-            rests,
-            is_unknown: false,
-        };
-        if let Some(row) = self.rows.get_mut(order.intent.instrument.index()) {
-            row.remember(print_of(sized, order.intent.order_type), now);
-        }
-        self.add(order.intent.instrument, reservation);
-    }
-
-    fn add(&mut self, instrument: InstrumentId, reservation: Reservation) {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return };
-        debug_assert!(row.find(reservation.id).is_none(), "one order reserves once");
-        row.open.push(reservation);
-        row.unknown_count += u32::from(reservation.is_unknown);
-        self.open_orders += 1;
-        self.shift(instrument, reservation.side, 0, reservation.remaining, reservation.price);
-    }
-
-    /// Moves sums from `before` to `after` quantity of one order.
-    fn shift(&mut self, instrument: InstrumentId, side: Side, before: i64, after: i64, price: i64) {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return };
-        let open = match side {
-            Side::Buy => &mut row.open_buy,
-            Side::Sell => &mut row.open_sell,
-        };
-        *open = open.saturating_sub(before).saturating_add(after);
-        let (slot, before, after) = match side {
-            Side::Buy => (row.quote, row.value(before, price), row.value(after, price)),
-            Side::Sell => {
-                (row.base, money_up(before.into(), row.quantity_scale), money_up(after.into(), row.quantity_scale))
-            }
-        };
-        if row.kind == InstrumentKind::Spot {
-            self.ledger.reserve(slot, after.unwrap_or(0).saturating_sub(before.unwrap_or(0)));
-        }
-        self.update_exposure(instrument);
-    }
-
-    fn update_exposure(&mut self, instrument: InstrumentId) {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return };
-        let projected = row.projected(None, &Credit::default()).unwrap_or(i64::MAX);
-        let exposure = row.value(projected, row.reference.mid).unwrap_or(i128::MAX);
-        self.gross = self.gross.saturating_sub(row.exposure).saturating_add(exposure);
-        row.exposure = exposure;
-    }
-
-    fn credit_of(&self, instrument: InstrumentId, id: ClientOrderId) -> Credit {
-        let Some(row) = self.rows.get(instrument.index()) else { return Credit::default() };
-        let Some(own) = row.find(id).and_then(|at| row.open.get(at)) else { return Credit::default() };
-        let base = money_up(own.remaining.into(), row.quantity_scale).unwrap_or(0);
-        match own.side {
-            Side::Buy => {
-                let quote = row.value(own.remaining, own.price).unwrap_or(0);
-                Credit { buy: own.remaining, quote, id: Some(id), ..Credit::default() }
-            }
-            Side::Sell => Credit { sell: own.remaining, base, id: Some(id), ..Credit::default() },
-        }
-    }
-
-    /// Makes the reservation of an order what its owner knows: `remaining` may still fill. An order without one (restored
-    /// from the journal, adopted from the venue, risen again) gets one; nothing remaining and not unknown needs none.
-    pub fn sync(&mut self, order: &NewOrder, remaining: Quantity, is_unknown: bool) {
-        let intent = &order.intent;
-        let Some(row) = self.rows.get(intent.instrument.index()) else { return };
-        let (id, side) = (order.client_order_id, intent.side);
-        let remaining = quantity_ceiling(remaining, row.quantity_scale).max(0);
-        let known = row.find(id).and_then(|at| row.open.get(at)).copied();
-        match known {
-            Some(own) if own.remaining == remaining && own.is_unknown == is_unknown => {}
-            Some(own) => {
-                if let Some(slot) = self.open_mut(intent.instrument, id) {
-                    slot.remaining = remaining;
-                }
-                self.shift(intent.instrument, side, own.remaining, remaining, own.price);
-                self.set_unknown(intent.instrument, id, is_unknown);
-            }
-            None => {
-                let price = intent.price.or(intent.stop_price).and_then(|price| price_units(price, row.price_scale));
-                let price = price.unwrap_or_else(|| row.touch(side));
-                let rests = intent.price.is_some();
-                self.add(intent.instrument, Reservation { id, side, remaining, price, rests, is_unknown });
-            }
-        }
-    }
-
-    fn open_mut(&mut self, instrument: InstrumentId, id: ClientOrderId) -> Option<&mut Reservation> {
-        let row = self.rows.get_mut(instrument.index())?;
-        let at = row.find(id)?;
-        row.open.get_mut(at)
-    }
-
-    fn set_unknown(&mut self, instrument: InstrumentId, id: ClientOrderId, is_unknown: bool) {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return };
-        let Some(at) = row.find(id) else { return };
-        let Some(own) = row.open.get_mut(at).filter(|own| own.is_unknown != is_unknown) else { return };
-        own.is_unknown = is_unknown;
-        row.unknown_count =
-            if is_unknown { row.unknown_count.saturating_add(1) } else { row.unknown_count.saturating_sub(1) };
-    }
-
-    /// The order can fill no further: what it still holds is free. Answers whether it held anything.
-    pub fn release(&mut self, instrument: InstrumentId, id: ClientOrderId) -> bool {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return false };
-        let Some(at) = row.find(id) else { return false };
-        let own = row.open.swap_remove(at);
-        row.unknown_count = row.unknown_count.saturating_sub(u32::from(own.is_unknown));
-        self.open_orders = self.open_orders.saturating_sub(1);
-        self.shift(instrument, own.side, own.remaining, 0, own.price);
-        true
-    }
-
-    /// Books a fill: position, profit, balances, and what its order still holds. Each fill must be given exactly once.
-    pub fn on_fill(&mut self, id: Option<ClientOrderId>, fill: &Fill) {
-        let Some(row) = self.rows.get_mut(fill.instrument.index()) else { return };
-        let quantity = quantity_ceiling(fill.quantity, row.quantity_scale);
-        let Some(price) = price_units(fill.price, row.price_scale) else {
-            // A price off our scale cannot be booked exactly: hold, and let reconciliation and a person look.
-            row.is_held = true;
-            return;
-        };
-        let scale = row.price_scale + row.quantity_scale;
-        let value = i128::from(quantity) * i128::from(price);
-        let base = money_down(quantity.into(), row.quantity_scale).unwrap_or(0);
-        let quote = money_up(value, scale).unwrap_or(0);
-        let sign = fill.side.sign();
-        row.position = row.position.saturating_add(quantity.saturating_mul(sign));
-        row.cash = row.cash.saturating_sub(value.saturating_mul(sign.into()));
-        let (base_slot, quote_slot, is_spot) = (row.base, row.quote, row.kind == InstrumentKind::Spot);
-        let open = id.and_then(|id| row.find(id)).and_then(|at| row.open.get_mut(at)).map(|own| {
-            let before = own.remaining;
-            own.remaining = before.saturating_sub(quantity).max(0);
-            (own.side, before, own.remaining, own.price)
-        });
-        if is_spot {
-            self.ledger.book(base_slot, base.saturating_mul(sign.into()), fill.ts_event);
-            self.ledger.book(quote_slot, quote.saturating_mul(i128::from(-sign)), fill.ts_event);
-            self.ledger.book_fee(fill.fee_asset, fill.fee, fill.ts_event);
-        }
-        match open {
-            Some((side, before, after, price)) => self.shift(fill.instrument, side, before, after, price),
-            None => self.update_exposure(fill.instrument),
-        }
-        self.book_fee(fill, base_slot, quote_slot);
-        self.mark(fill.instrument);
-    }
-
-    /// Fees count against the day where they can be valued: paid in the quote asset or in the base asset.
-    fn book_fee(&mut self, fill: &Fill, base_slot: usize, quote_slot: usize) {
-        let is = |slot: usize| self.ledger.get(slot).is_some_and(|row| row.asset == fill.fee_asset);
-        let value = if is(quote_slot) {
-            notional_up(fill.fee)
-        } else if is(base_slot) {
-            let fee = fill.fee.to_quantity().ok();
-            fee.and_then(|fee| notional_up(Notional::of(fill.price, fee)))
-        } else {
-            Some(0)
-        };
-        self.fees = self.fees.saturating_add(value.unwrap_or(0));
-    }
-
-    // ── Market and account ──
-
-    /// A new best bid and ask; a side without orders is a price of zero.
-    #[inline]
-    pub fn on_quote(&mut self, instrument: InstrumentId, bid: Price, ask: Price, ts: Timestamp) {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return };
-        let before = row.reference.mid;
-        row.on_quote(bid, ask, ts, self.limits.reference_jump_bps_max, self.limits.reference_jump_hold_ms);
-        if row.reference.mid != before && (row.position != 0 || !row.open.is_empty()) {
-            self.update_exposure(instrument);
-            self.mark(instrument);
-        }
-    }
-
-    /// Is the market data stream of an instrument live?
-    pub fn on_feed(&mut self, instrument: InstrumentId, is_live: bool) {
-        if let Some(row) = self.rows.get_mut(instrument.index()) {
-            row.is_feed_live = is_live;
-        }
-    }
-
-    /// New rules for a known instrument, or a new instrument at the end of the table.
-    pub fn set_instrument(&mut self, instrument: &Instrument) -> Result<(), RiskError> {
-        let refused = || RiskError::Instrument { symbol: instrument.symbol.to_string() };
-        let row = Row::compile(instrument, &self.limits, &mut self.ledger).ok_or_else(refused)?;
-        let count = self.rows.len();
-        match self.rows.get_mut(instrument.id.index()) {
-            Some(old) => match row.inherit(old) {
-                Some(row) => *old = row,
-                None => {
-                    old.is_held = true;
-                    return Err(refused());
-                }
-            },
-            None if instrument.id.index() == count => self.rows.push(row),
-            None => return Err(refused()),
-        }
-        Ok(())
-    }
-
-    /// Balances as the venue reports them; all of them when `complete`.
-    pub fn on_balances(&mut self, balances: &[Balance], complete: bool, ts_event: Timestamp) {
-        self.ledger.on_balances(balances, complete, ts_event);
-    }
-
-    #[inline]
-    fn mark(&mut self, instrument: InstrumentId) {
-        let Some(row) = self.rows.get_mut(instrument.index()) else { return };
-        if row.is_foreign_quote {
-            return;
-        }
-        let open = i128::from(row.position) * i128::from(row.reference.mid);
-        let pnl = money_down(row.cash.saturating_add(open), row.price_scale + row.quantity_scale);
-        let pnl = pnl.unwrap_or(row.pnl);
-        self.pnl = self.pnl.saturating_sub(row.pnl).saturating_add(pnl);
-        row.pnl = pnl;
-        if !self.is_loss_latched && self.day_pnl_money() <= -self.loss_max {
-            self.is_loss_latched = true;
-            self.breach = true;
-        }
-    }
-
-    fn day_pnl_money(&self) -> i128 {
-        self.pnl.saturating_sub(self.fees).saturating_sub(self.day_base)
-    }
-
-    /// Tells the time, so that a new UTC day starts a new loss account. The latch stays until a person resumes.
-    pub fn on_time(&mut self, now: Timestamp) {
-        let day = now.as_ns() / DAY_NS;
-        if day > self.day {
-            self.day = day;
-            self.day_base = self.pnl.saturating_sub(self.fees);
-        }
-    }
-
-    /// Has the daily loss limit been reached since the last call?
-    pub fn take_breach(&mut self) -> bool {
-        std::mem::take(&mut self.breach)
     }
 
     // ── State ──
@@ -614,97 +366,6 @@ impl RiskService {
         }
         Quantity::new(left.max(0), row.quantity_scale).unwrap_or_default()
     }
-
-    // ── Freeze, save, clear ──
-
-    /// Freezes: halts and takes the state, so that it can be saved before anything is cleared.
-    pub fn freeze(&mut self, now: Timestamp) -> RiskSnapshot {
-        self.state = TradingState::Halted;
-        self.snapshot(now)
-    }
-
-    /// The state as it is, for a digest or a status.
-    #[must_use]
-    pub fn snapshot(&self, now: Timestamp) -> RiskSnapshot {
-        let with_id = || self.rows.iter().zip(0u32..).map(|(row, id)| (row, InstrumentId(id)));
-        let quantity = |row: &Row, units| Quantity::new(units, row.quantity_scale).unwrap_or_default();
-        let mut reservations: Vec<ReservationView> = with_id()
-            .flat_map(|(row, instrument)| {
-                row.open.iter().map(move |own| ReservationView {
-                    client_order_id: own.id,
-                    instrument,
-                    side: own.side,
-                    remaining: quantity(row, own.remaining),
-                    is_unknown: own.is_unknown,
-                })
-            })
-            .collect();
-        reservations.sort_by_key(|view| view.client_order_id);
-        let mut slots: Vec<usize> = self.rows.iter().flat_map(|row| [row.base, row.quote]).collect();
-        slots.sort_unstable();
-        slots.dedup();
-        RiskSnapshot {
-            ts: now,
-            trading_state: self.state(),
-            is_emergency: self.is_emergency,
-            is_loss_latched: self.is_loss_latched,
-            day: self.day,
-            day_pnl: self.day_pnl(),
-            approved_total: self.approved_total,
-            denied_total: self.denied_total,
-            gross_exposure: self.gross_exposure(),
-            positions: with_id().map(|(row, id)| (id, quantity(row, row.position))).collect(),
-            held: with_id().filter(|(row, _)| row.is_held).map(|(_, id)| id).collect(),
-            reservations,
-            reserved: slots
-                .into_iter()
-                .filter_map(|slot| self.ledger.get(slot).map(|asset| (asset.asset, to_notional(asset.reserved))))
-                .collect(),
-        }
-    }
-
-    /// Takes latches and the day's loss over from a former run. Positions and reservations come back through
-    /// [`Self::on_fill`] and [`Self::sync`].
-    pub fn restore(&mut self, saved: &RiskSnapshot) {
-        self.is_emergency |= saved.is_emergency;
-        self.is_loss_latched |= saved.is_loss_latched;
-        self.day = saved.day;
-        let day_pnl = notional_down(saved.day_pnl).unwrap_or(0);
-        self.day_base = self.pnl.saturating_sub(self.fees).saturating_sub(day_pnl);
-        for id in &saved.held {
-            self.hold(*id);
-        }
-    }
-
-    /// Drops all reservations. Takes the snapshot as proof that the state was frozen first; answers `false`, and clears
-    /// nothing, when the state has moved on since.
-    pub fn clear(&mut self, saved: &RiskSnapshot) -> bool {
-        if self.snapshot(saved.ts) != *saved {
-            return false;
-        }
-        for row in &mut self.rows {
-            row.open.clear();
-            (row.open_buy, row.open_sell, row.unknown_count) = (0, 0, 0);
-        }
-        for view in &saved.reserved {
-            let slot = self.ledger.slot(view.0);
-            self.ledger.reserve(slot, notional_up(view.1).unwrap_or(0).saturating_neg());
-        }
-        self.open_orders = 0;
-        for id in 0..self.rows.len() {
-            self.update_exposure(InstrumentId(u32::try_from(id).unwrap_or(u32::MAX)));
-        }
-        true
-    }
-}
-
-/// A quantity in units, rounded away from zero where it is finer than the instrument's step.
-fn quantity_ceiling(quantity: Quantity, scale: u8) -> i64 {
-    quantity_units(quantity, scale).unwrap_or_else(|| {
-        let step = Quantity::new(1, scale).unwrap_or_default();
-        let rounding = if quantity.is_negative() { keel_model::Rounding::Down } else { keel_model::Rounding::Up };
-        quantity.round_to_step(step, rounding).ok().and_then(|up| quantity_units(up, scale)).unwrap_or(i64::MAX)
-    })
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn rc_08_burst_then_rate_and_denied_attempts_count() {
         let mut throttle = Throttle::new(10, 3);
-        let at = |ms| Timestamp::from_ms(1_000_000 + ms);
+        let at = |ms: u64| Timestamp::from_ms(1_000_000 + ms);
         assert!((0..3).all(|_| throttle.take(at(0))), "the burst passes");
         assert!(!throttle.take(at(0)), "the fourth does not");
         assert!(!throttle.take(at(50)), "half an interval is not a token, and the attempt counts");

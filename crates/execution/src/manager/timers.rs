@@ -118,6 +118,8 @@ impl OrderManager {
 
     /// Closed orders leave memory by age and by number, the oldest first.
     fn evict(&mut self, now: Timestamp) {
+        // Whoever wants them has taken the last ones by now; nobody may let them pile up.
+        self.evicted.clear();
         let retention = ms(self.config.retention_ms);
         while let Some((closed, id)) = self.closed.front().copied() {
             if self.closed.len() <= self.config.closed_orders_max && now.since(closed) <= retention {
@@ -135,11 +137,6 @@ impl OrderManager {
                 }
                 self.free.push(slot);
             }
-        }
-        // Whoever wants the evicted orders takes them after each call; nobody may let them pile up.
-        if self.evicted.len() > self.config.closed_orders_max {
-            let excess = self.evicted.len() - self.config.closed_orders_max;
-            self.evicted.drain(..excess);
         }
     }
 }
