@@ -77,7 +77,7 @@ pub struct CoordinatorLimits {
 impl Default for CoordinatorLimits {
     fn default() -> Self {
         Self {
-            timer_interval: Duration::from_millis(20),
+            timer_interval: Duration::from_millis(50),
             status_interval: Duration::from_millis(250),
             journal_stuck_max: Duration::from_secs(5),
             close_timeout: Duration::from_millis(800),

@@ -28,6 +28,8 @@ pub mod order_gateway;
 /// From the journal's records to what the engine takes.
 pub mod recovery;
 mod shared;
+/// A venue inside the process: real public data in, simulated fills out.
+pub mod simulated;
 /// Where the venue's streams end.
 pub mod sinks;
 
@@ -45,4 +47,5 @@ pub use latency::{LatencyRecorder, LatencySummary, Stage, StageSummary};
 pub use order_gateway::{GatewayLimits, InFlight, OrderGateway, OrderGatewayParts};
 pub use recovery::{RecordCollector, begin_session, recovered_records};
 pub use shared::{Heartbeat, HeartbeatWatch, Phase};
+pub use simulated::{SimulatedClient, SimulatedVenue};
 pub use sinks::{ExecutionSink, MarketSink};
