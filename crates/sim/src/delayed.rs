@@ -7,7 +7,9 @@ use crate::engine::MatchingEngine;
 use crate::event::{AccountTrade, ExecReport, SimEvent};
 use crate::reject::Reject;
 use crate::rng::Rng;
-use crate::types::{AccountId, CancelReplace, CancelRequest, OrderRef, OrderRequest, OrderView, ReplaceResult};
+use crate::types::{
+    AccountId, CancelReplace, CancelRequest, ClientId, OrderRef, OrderRequest, OrderView, ReplaceResult,
+};
 use keel_model::{Balance, InstrumentId, MarketEvent, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,8 +28,8 @@ pub enum SimRequest {
     CancelAll(InstrumentId),
     /// Ask about an order.
     Query(InstrumentId, OrderRef),
-    /// Ask for the open orders on an instrument.
-    OpenOrders(InstrumentId),
+    /// Ask for the open orders on an instrument, or on all.
+    OpenOrders(Option<InstrumentId>),
     /// Ask for the account's trades on an instrument since a time.
     Trades(InstrumentId, Timestamp),
     /// Ask for all balances.
@@ -42,16 +44,16 @@ pub enum SimAnswer {
     Submit(Result<(OrderView, Vec<ExecReport>), Reject>),
     /// The order cancelled, or why not.
     Cancel(Result<OrderView, Reject>),
-    /// Both halves.
-    CancelReplace(Result<ReplaceResult, Reject>),
+    /// Both halves, and the fills that the new order had at once.
+    CancelReplace(Result<ReplaceResult, Reject>, Vec<ExecReport>),
     /// The orders cancelled.
     CancelAll(Result<Vec<OrderView>, Reject>),
     /// The order, or why there is none.
     Query(Result<OrderView, Reject>),
     /// The open orders.
     OpenOrders(Vec<OrderView>),
-    /// The trades.
-    Trades(Vec<AccountTrade>),
+    /// The trades, each with the client id of its order (empty when that is no longer kept).
+    Trades(Vec<(ClientId, AccountTrade)>),
     /// The balances.
     Balances(Vec<Balance>),
 }
@@ -210,7 +212,8 @@ impl DelayedVenue {
             }
             SimRequest::Cancel(request) => SimAnswer::Cancel(engine.cancel(now, account, request)),
             SimRequest::CancelReplace(request) => {
-                SimAnswer::CancelReplace(engine.cancel_replace(now, account, request))
+                let result = engine.cancel_replace(now, account, request);
+                SimAnswer::CancelReplace(result, engine.last_fills().to_vec())
             }
             SimRequest::CancelAll(instrument) => {
                 let mut orders = Vec::new();
@@ -219,11 +222,18 @@ impl DelayedVenue {
             }
             SimRequest::Query(instrument, order) => SimAnswer::Query(engine.order(account, *instrument, *order)),
             SimRequest::OpenOrders(instrument) => {
-                SimAnswer::OpenOrders(engine.open_orders(account, *instrument).collect())
+                let all = engine.instruments().map(|known| known.id);
+                let asked = all.filter(|id| instrument.is_none_or(|instrument| instrument == *id));
+                SimAnswer::OpenOrders(asked.flat_map(|id| engine.open_orders(account, id)).collect())
             }
             SimRequest::Trades(instrument, since) => {
                 let trades = engine.account_trades(account, *instrument);
-                SimAnswer::Trades(trades.filter(|trade| trade.ts >= *since).copied().collect())
+                let recent = trades.filter(|trade| trade.ts >= *since);
+                let named = recent.map(|trade| {
+                    let order = engine.order(account, *instrument, OrderRef::Id(trade.order_id));
+                    (order.map_or(ClientId::EMPTY, |order| order.client_order_id), *trade)
+                });
+                SimAnswer::Trades(named.collect())
             }
             SimRequest::Balances => SimAnswer::Balances(engine.balances(account)),
         }

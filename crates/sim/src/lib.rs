@@ -12,6 +12,8 @@
 
 mod accounts;
 mod book;
+/// Between the engine's words and those of the model.
+pub mod bridge;
 /// Settings of the engine and its models.
 pub mod config;
 /// Requests and reports that take time on their way.
