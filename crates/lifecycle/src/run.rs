@@ -75,7 +75,8 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// Starts the control thread with the signal handlers, then the watchdog and the monitor. Call it before anything
-    /// connects. What is open now is the baseline of the leak report.
+    /// connects. What is open now is the baseline of the leak report: open log files and start their writers before, or
+    /// lease them [`until_exit`](crate::Lease::until_exit). Let the log's writer be one that never blocks.
     ///
     /// # Errors
     /// When a thread, a runtime or a handler cannot be had.

@@ -4,6 +4,9 @@
 //! has been given and the process is still there. Then: who is live and who blocks, the escape path on the control
 //! runtime, last words, exit code 1. It counts its own ticks, not wall time, so a machine that was asleep or a process
 //! that was stopped does not count as blocked. Every wait has a limit, also that for stderr.
+//!
+//! A task that computes for seconds without awaiting looks blocked, and is: let it yield, or give it a thread of its own
+//! ([`TaskGroup::spawn_thread`]).
 
 mod hard_exit;
 
