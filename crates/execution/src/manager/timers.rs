@@ -143,11 +143,11 @@ impl OrderManager {
 
 fn merge_fetch(out: &mut Actions, start: usize, instrument: InstrumentId, since: Timestamp) {
     for action in out.iter_mut().skip(start) {
-        if let OrderAction::FetchFills(known, earliest) = action {
-            if *known == instrument {
-                *earliest = (*earliest).min(since);
-                return;
-            }
+        if let OrderAction::FetchFills(known, earliest) = action
+            && *known == instrument
+        {
+            *earliest = (*earliest).min(since);
+            return;
         }
     }
     out.push(OrderAction::FetchFills(instrument, since));

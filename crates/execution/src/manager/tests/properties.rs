@@ -4,6 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+#[allow(clippy::large_enum_variant, reason = "a few dozen of them, in a test")]
 #[derive(Clone, Debug)]
 enum Input {
     Event(ExecutionEvent),

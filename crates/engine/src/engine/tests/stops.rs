@@ -1,0 +1,155 @@
+//! Pauses, exit policies, emergency stop.
+
+use super::*;
+
+fn position(desk: &mut Desk, size: &str) {
+    let id = desk.live(buy(size, "60000"));
+    desk.fill(id, size, size, OrderStatus::Filled);
+}
+
+fn protective(size: &str) -> OrderIntent {
+    OrderIntent {
+        order_type: OrderType::StopLossLimit,
+        stop_price: Some(price("55000")),
+        ..OrderIntent::limit(BTC, Side::Sell, quantity(size), price("54950"), OrderPurpose::Protective)
+    }
+}
+
+#[test]
+fn rc_21_pause_and_resume() {
+    let mut desk = Desk::started();
+    desk.command(Command::Pause);
+    assert!(!desk.place(buy("0.01", "59000")).1);
+    assert_eq!(desk.engine.status().trading_state, TradingState::Reducing);
+    desk.command(Command::Resume);
+    assert!(desk.place(buy("0.01", "59000")).1);
+    let states: Vec<_> = desk.notices.iter().filter(|notice| matches!(notice, Notice::TradingState { .. })).collect();
+    assert_eq!(states.len(), 3, "{states:?}");
+}
+
+#[test]
+fn s_04_orders_of_the_strategies_last_call_are_refused() {
+    let mut desk = Desk::started();
+    desk.script.lock().unwrap().submit.push(buy("0.01", "59000"));
+    desk.command(Command::StopStrategies);
+    assert!(desk.told().contains(&"stop".to_owned()));
+    assert!(desk.effects.iter().all(|effect| !matches!(effect, Effect::Submit(_))));
+    desk.script.lock().unwrap().submit.push(buy("0.01", "59000"));
+    desk.quote("60000", "60000.01");
+    assert!(desk.effects.iter().all(|effect| !matches!(effect, Effect::Submit(_))), "and nobody calls them again");
+}
+
+#[test]
+fn cancel_entries_keeps_what_protects_a_position() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    let entry = desk.live(buy("0.05", "59000"));
+    let stop = desk.live(protective("0.1"));
+    desk.effects.clear();
+    desk.command(Command::Wind(ExitPolicy::CancelEntries));
+    assert_eq!(desk.cancels(), [entry]);
+    assert!(!desk.engine.is_wound(), "not before the venue has confirmed it");
+    desk.canceled(entry, "0");
+    assert!(desk.engine.is_wound());
+    assert_eq!(desk.engine.wind_progress().unwrap().orders_kept, 1);
+    assert!(desk.notices.contains(&Notice::Wound(ExitPolicy::CancelEntries)));
+    assert!(desk.engine.status().positions[0].is_protected);
+    assert_eq!(desk.engine.cancels().map(|cancel| cancel.client_order_id).collect::<Vec<_>>(), [stop]);
+}
+
+#[test]
+fn s_05_a_fill_between_cancel_and_close_is_booked() {
+    let mut desk = Desk::started();
+    let entry = desk.live(buy("0.05", "59000"));
+    desk.command(Command::Wind(ExitPolicy::CancelAll));
+    desk.fill(entry, "0.02", "0.02", OrderStatus::PartiallyFilled);
+    assert!(!desk.engine.is_wound());
+    desk.canceled(entry, "0.02");
+    assert!(desk.engine.is_wound());
+    assert_eq!(desk.engine.portfolio().position(BTC).quantity, quantity("0.02"));
+}
+
+#[test]
+fn an_order_of_unknown_outcome_is_cancelled_and_waited_for() {
+    let mut desk = Desk::started();
+    let (id, _) = desk.place(buy("0.05", "59000"));
+    desk.execution(ExecutionEvent::Submit(id, SubmitOutcome::Unknown(UnknownReason::Timeout)));
+    desk.command(Command::Wind(ExitPolicy::CancelEntries));
+    assert_eq!(desk.cancels(), [id], "cancelling what may not exist is safe");
+    assert_eq!(desk.engine.wind_progress().unwrap().unresolved, 1);
+    desk.canceled(id, "0");
+    assert!(desk.engine.is_wound());
+}
+
+#[test]
+fn keep_leaves_everything_and_lists_it() {
+    let mut desk = Desk::started();
+    desk.live(buy("0.05", "59000"));
+    desk.effects.clear();
+    desk.command(Command::Wind(ExitPolicy::Keep));
+    assert!(desk.cancels().is_empty() && desk.engine.is_wound());
+    assert_eq!(desk.engine.status().open_orders.len(), 1);
+}
+
+#[test]
+fn flatten_cancels_first_and_then_closes_what_is_held() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    let stop = desk.live(protective("0.1"));
+    desk.effects.clear();
+    desk.command(Command::Wind(ExitPolicy::Flatten));
+    assert_eq!(desk.cancels(), [stop]);
+    assert!(desk.effects.iter().all(|effect| !matches!(effect, Effect::Submit(_))), "the stop still holds the coins");
+    desk.canceled(stop, "0");
+    let close = desk.effects.iter().find_map(|effect| match effect {
+        Effect::Submit(order) => Some(*order.get()),
+        _ => None,
+    });
+    let close = close.unwrap();
+    assert_eq!((close.intent.side, close.intent.quantity), (Side::Sell, quantity("0.1")));
+    assert!(!desk.engine.is_wound());
+    desk.ack(close.client_order_id);
+    desk.wait(2_000);
+    let submits = desk.effects.iter().filter(|effect| matches!(effect, Effect::Submit(_))).count();
+    assert_eq!(submits, 1, "one closing order at a time");
+    desk.fill(close.client_order_id, "0.1", "0.1", OrderStatus::Filled);
+    assert!(desk.engine.is_wound());
+}
+
+#[test]
+fn flatten_gives_up_after_its_tries_and_says_so() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    desk.feed(StreamKind::Market(BTC), FeedState::Stale);
+    desk.command(Command::Wind(ExitPolicy::Flatten));
+    desk.wait(3_000);
+    assert_eq!(desk.engine.wind_progress().unwrap().positions_left, 0);
+    assert!(desk.engine.is_wound());
+    assert_eq!(desk.engine.status().positions.len(), 1, "what stayed open is in the status");
+}
+
+#[test]
+fn rc_18_emergency_stop_halts_cancels_and_closes() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    let entry = desk.live(buy("0.05", "59000"));
+    desk.effects.clear();
+    desk.command(Command::EmergencyStop("a person pressed the button".into()));
+    assert_eq!(desk.engine.status().trading_state, TradingState::Halted);
+    assert_eq!(desk.cancels(), [entry]);
+    desk.canceled(entry, "0");
+    assert!(desk.effects.iter().any(|effect| matches!(effect, Effect::Submit(order) if order.is_reducing())));
+    desk.command(Command::Resume);
+    assert_eq!(desk.notices.last(), Some(&Notice::StartRefused(StartBlocker::Emergency)));
+    assert_eq!(desk.engine.status().trading_state, TradingState::Halted);
+}
+
+#[test]
+fn risk_is_frozen_before_it_is_cleared() {
+    let mut desk = Desk::started();
+    desk.live(buy("0.05", "59000"));
+    let saved = desk.engine.freeze_risk();
+    assert_eq!((saved.reservations.len(), saved.trading_state), (1, TradingState::Halted));
+    assert!(desk.engine.clear_risk(&saved));
+    assert_eq!(desk.engine.risk().open_orders(), 0);
+}
