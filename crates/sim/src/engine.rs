@@ -111,6 +111,8 @@ pub struct MatchingEngine {
     events_dropped: u64,
     /// Fills of the order that was submitted last.
     fills: Vec<ExecReport>,
+    /// Is the order that was submitted still being worked on, and not yet the stop orders that it has triggered?
+    is_answering: bool,
     touched: Vec<AccountId>,
     next_order_id: OrderId,
     next_list_id: ListId,
@@ -134,6 +136,7 @@ impl MatchingEngine {
             events: Vec::new(),
             events_dropped: 0,
             fills: Vec::new(),
+            is_answering: false,
             touched: Vec::new(),
             next_order_id: 1,
             next_list_id: 1,
@@ -300,10 +303,12 @@ impl MatchingEngine {
     fn begin(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
         self.fills.clear();
+        self.is_answering = true;
     }
 
     /// Ends a request on a market: triggered stop orders, then balances and top of book.
     fn finish(&mut self, m: usize) {
+        self.is_answering = false;
         self.run_triggers(m);
         self.flush(m);
     }

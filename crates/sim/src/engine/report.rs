@@ -93,7 +93,7 @@ impl MatchingEngine {
         report.trade_id = Some(fill.trade_id);
         report.is_maker = fill.is_maker;
         report.is_on_book = fill.is_maker && report.order.state.is_open();
-        if !fill.is_maker {
+        if !fill.is_maker && self.is_answering {
             self.fills.push(report);
         }
         self.events.push(SimEvent::Execution(report));

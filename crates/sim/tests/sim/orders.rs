@@ -217,6 +217,7 @@ fn triggered_orders_trigger_others_in_turn() {
     let third = w.engine.add_account(&[(asset("BTC"), money("1"))]).unwrap();
     w.market(third, Side::Sell, "0.1");
     assert_eq!((w.state(&first), w.state(&second)), (OrderState::Filled, OrderState::Filled));
+    assert_eq!(w.engine.last_fills().len(), 1, "the fills of the order submitted, not of those it triggered");
     assert_eq!(w.engine.last_price(ID), Some(price("58000")));
 }
 

@@ -1,0 +1,177 @@
+//! Between engine and simulated venue: effects become requests, answers and reports become execution events.
+//!
+//! Answers arrive in the order of their requests, so what they answer waits in a queue of the same order.
+
+use keel_engine::Effect;
+use keel_model::{
+    CancelOutcome, ClientOrderId, ExecutionEvent, InstrumentId, MarketEvent, NotSentReason, QueryOutcome,
+    ReplaceOutcome, SubmitOutcome, Timestamp, UnknownReason,
+};
+use keel_sim::{
+    AccountId, DelayedVenue, Delivery, MatchingEngine, OrderRef, Payload, SimAnswer, SimEvent, SimRequest, bridge,
+};
+use std::collections::VecDeque;
+
+/// What an answer will be about.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Submit(ClientOrderId),
+    Cancel(ClientOrderId),
+    Replace {
+        cancel_id: ClientOrderId,
+        new_id: ClientOrderId,
+    },
+    /// With the venue's time before the question was sent.
+    Query(ClientOrderId, Timestamp),
+    OpenOrders(Option<InstrumentId>),
+    Fills,
+    Balances,
+}
+
+#[derive(Debug)]
+pub(crate) struct Desk {
+    venue: DelayedVenue,
+    account: AccountId,
+    recv_window_ms: u64,
+    asked: VecDeque<Asked>,
+    next_token: u64,
+}
+
+impl Desk {
+    pub(crate) fn new(venue: MatchingEngine, account: AccountId, recv_window_ms: u64) -> Self {
+        let venue = DelayedVenue::new(venue);
+        Self { venue, account, recv_window_ms, asked: VecDeque::new(), next_token: 1 }
+    }
+
+    pub(crate) const fn venue(&self) -> &MatchingEngine {
+        self.venue.engine()
+    }
+
+    pub(crate) const fn account(&self) -> AccountId {
+        self.account
+    }
+
+    pub(crate) fn next_at(&self) -> Option<Timestamp> {
+        self.venue.next_at()
+    }
+
+    /// `false` when the venue does not know the instrument.
+    pub(crate) fn on_market(&mut self, event: &MarketEvent) -> bool {
+        self.venue.on_market(event).is_ok()
+    }
+
+    /// Lets the venue act on what has reached it by `at` and takes what has come back by then.
+    pub(crate) fn arrivals(&mut self, at: Timestamp, out: &mut Vec<Delivery>) {
+        self.venue.advance(at);
+        self.venue.poll(at, out);
+    }
+
+    /// Sends an effect on its way; what the engine must hear at once goes to `immediate`.
+    pub(crate) fn send(&mut self, now: Timestamp, effect: Effect, immediate: &mut Vec<ExecutionEvent>) {
+        match effect {
+            Effect::Submit(approved) => {
+                let order = approved.into_inner();
+                let id = order.client_order_id;
+                if self.request(now, Asked::Submit(id), SimRequest::Submit(bridge::order_request(&order))) {
+                    immediate.push(self.sent(id, now));
+                } else {
+                    immediate.push(ExecutionEvent::Submit(id, SubmitOutcome::NotSent(NotSentReason::RateLimited)));
+                }
+            }
+            Effect::Replace(approved) => {
+                let order = approved.into_inner();
+                let (cancel_id, new_id) = (order.cancel.client_order_id, order.new.client_order_id);
+                let request = SimRequest::CancelReplace(bridge::replace_request(&order));
+                if self.request(now, Asked::Replace { cancel_id, new_id }, request) {
+                    immediate.push(self.sent(new_id, now));
+                } else {
+                    let outcome = ReplaceOutcome {
+                        cancel: CancelOutcome::NotSent(NotSentReason::RateLimited),
+                        new: SubmitOutcome::NotSent(NotSentReason::RateLimited),
+                    };
+                    immediate.push(ExecutionEvent::Replace { cancel_id, new_id, outcome });
+                }
+            }
+            Effect::Cancel(cancel) => {
+                let id = cancel.client_order_id;
+                if !self.request(now, Asked::Cancel(id), SimRequest::Cancel(bridge::cancel_request(&cancel))) {
+                    immediate.push(ExecutionEvent::Cancel(id, CancelOutcome::NotSent(NotSentReason::RateLimited)));
+                }
+            }
+            Effect::Query(query) => {
+                let id = query.client_order_id;
+                let order = OrderRef::Client(bridge::client_id(id));
+                if !self.request(now, Asked::Query(id, now), SimRequest::Query(query.instrument, order)) {
+                    immediate.push(ExecutionEvent::Query(id, QueryOutcome::Unknown(UnknownReason::Timeout)));
+                }
+            }
+            // The engine asks again for what is not answered.
+            Effect::FetchOpenOrders(scope) => {
+                self.request(now, Asked::OpenOrders(scope), SimRequest::OpenOrders(scope));
+            }
+            Effect::FetchFills(instrument, since) => {
+                self.request(now, Asked::Fills, SimRequest::Trades(instrument, since));
+            }
+            Effect::FetchBalances => {
+                self.request(now, Asked::Balances, SimRequest::Balances);
+            }
+            Effect::Notify(_) => {}
+        }
+    }
+
+    const fn sent(&self, client_order_id: ClientOrderId, now: Timestamp) -> ExecutionEvent {
+        ExecutionEvent::Sent { client_order_id, signed_at: now, recv_window_ms: self.recv_window_ms }
+    }
+
+    fn request(&mut self, now: Timestamp, asked: Asked, request: SimRequest) -> bool {
+        let is_sent = self.venue.send(now, self.account, self.next_token, request).is_ok();
+        if is_sent {
+            self.next_token += 1;
+            self.asked.push_back(asked);
+        }
+        is_sent
+    }
+
+    /// What has arrived, in the engine's words; `None` for what the engine does not hear.
+    pub(crate) fn to_event(&mut self, delivery: Delivery) -> Option<ExecutionEvent> {
+        let at = delivery.at;
+        match delivery.payload {
+            Payload::Event(SimEvent::Execution(report)) => Some(ExecutionEvent::Report(bridge::report(&report, at))),
+            Payload::Event(SimEvent::Balances(update)) => Some(ExecutionEvent::Balances {
+                complete: false,
+                balances: bridge::balances(&update),
+                ts_event: update.ts,
+            }),
+            Payload::Event(_) => None,
+            Payload::Answer(_, answer) => self.answered(answer, at),
+        }
+    }
+
+    fn answered(&mut self, answer: SimAnswer, at: Timestamp) -> Option<ExecutionEvent> {
+        let asked = self.asked.pop_front()?;
+        Some(match (asked, answer) {
+            (Asked::Submit(id), SimAnswer::Submit(result)) => {
+                ExecutionEvent::Submit(id, bridge::submit_outcome(&result, at))
+            }
+            (Asked::Cancel(id), SimAnswer::Cancel(result)) => {
+                ExecutionEvent::Cancel(id, bridge::cancel_outcome(&result))
+            }
+            (Asked::Replace { cancel_id, new_id }, SimAnswer::CancelReplace(result, fills)) => {
+                let outcome = bridge::replace_outcome(&result, &fills, at);
+                ExecutionEvent::Replace { cancel_id, new_id, outcome }
+            }
+            (Asked::Query(id, asked), SimAnswer::Query(result)) => {
+                ExecutionEvent::Query(id, bridge::query_outcome(&result, asked))
+            }
+            (Asked::OpenOrders(scope), SimAnswer::OpenOrders(orders)) => {
+                ExecutionEvent::OpenOrders(scope, orders.iter().map(bridge::snapshot).collect())
+            }
+            (Asked::Fills, SimAnswer::Trades(trades)) => ExecutionEvent::Fills(bridge::fills(&trades)),
+            (Asked::Balances, SimAnswer::Balances(balances)) => {
+                ExecutionEvent::Balances { complete: true, balances, ts_event: at }
+            }
+            // Answers keep the order of their requests; anything else is no answer to us.
+            _ => return None,
+        })
+    }
+}
