@@ -57,7 +57,7 @@ fn wrong_configurations_name_file_line_key_and_remedy() {
         (&b"[runn]\nseed = 1\n"[..], "c.toml, line 1: unknown section `runn`; did you mean `run`?"),
         (b"[run]\nseedd = 1\n", "c.toml, line 2: unknown key `run.seedd`; did you mean `seed`?"),
         (b"[run]\nduration_s = \"90s\"\n", "c.toml, line 2: `run.duration_s` is the text \"90s\""),
-        (b"[stop]\ntotal_ms = 5\n", "c.toml, line 2: `stop.total_ms` is 5, outside 1000 to 600000"),
+        (b"[stop]\ntotal_ms = 5\n", "c.toml, line 2: `stop.total_ms` is 5, outside 15000 to 600000"),
         (b"[run]\nmode = 'live'\n", "c.toml, line 2: `run.mode` is live, but `venue.name` is embedded"),
         (b"[run]\n# caf\xe9\n", "c.toml, line 2: byte 11 is not UTF-8; save the file as UTF-8"),
         (b"[run\n", "c.toml, line 1"),

@@ -1,6 +1,228 @@
-//! A run: configuration in, exit status out.
+//! A run: configuration in, exit status out. Lifecycle holds control thread, watchdog and stop plan; this module says what is
+//! started, how it is stopped, and what is told at the end.
 
 pub mod banner;
 pub mod confirm;
 pub mod folder;
+pub mod heartbeat;
+pub mod market;
+pub mod observe;
+pub mod parts;
+pub mod plan;
+pub mod start;
+pub mod strategies;
 pub mod summary;
+pub mod venue;
+
+use crate::cli::{Common, RunArgs};
+use crate::config::secrets::{self, Keys, Sources};
+use crate::config::{self, Config, Mode, Venue};
+use crate::error::LaunchError;
+use crate::{logging, out, restart};
+use keel_lifecycle::{
+    Clock, ExitStatus, LeakSection, Lifecycle, LifecycleConfig, MonitorConfig, Program, RunContext, RunOutcome,
+    RuntimeKind, StopReason,
+};
+use parts::{Parts, Shared};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+use summary::Summary;
+
+/// How often the process's resources are looked at.
+const RESOURCE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs with what the command line says.
+pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
+    let clock = Clock::system();
+    let began_mono_ns = clock.mono_ns();
+    let layers = config::load_layers(common, args)?;
+    let config = config::validate(&layers)?;
+    let keys = keys(&config, args)?;
+    confirm::check(&config, args.confirm_live.as_deref())?;
+    if config.restart.is_auto && !restart::is_supervised() {
+        let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+        if config.mode == Mode::Live && args.confirm_live.is_none() {
+            // Confirmed by hand just now; the child has no terminal to ask on.
+            arguments.push("--confirm-live".into());
+            arguments.push(config.account.clone().into());
+        }
+        return restart::supervise(config.restart, arguments);
+    }
+    let folders = folder::open(&config, clock.now_ns())?;
+    let logging = logging::start(&config.log, Some(&folders.logs), out::may_colour(common.no_color))?;
+    if restart::is_supervised() {
+        restart::follow_parent();
+    }
+    let shared = Shared {
+        config: Arc::new(config),
+        parts: Arc::default(),
+        gate: Arc::default(),
+        tally: Arc::default(),
+        logging,
+        folder: folders.session.clone(),
+        instance: folders.instance,
+        began_mono_ns,
+    };
+    let status = trade(&clock, &shared, keys, common.json)?;
+    drop(folders);
+    Ok(status)
+}
+
+/// Keys where orders go to an account: the configured ones, or the simulated venue's throw-away account.
+fn keys(config: &Config, args: &RunArgs) -> Result<Option<Keys>, LaunchError> {
+    let is_separate_simulated = matches!(&config.venue, Venue::Remote(it) if it.is_simulated);
+    if let Some(account) = &args.account {
+        if config.mode == Mode::Live || !is_separate_simulated {
+            return Err(LaunchError::Usage(
+                "--account is the throw-away account of a separate simulated venue (--venue URL); keys of real accounts are \
+                 never taken from the command line"
+                    .into(),
+            ));
+        }
+        let (key, secret) =
+            account.split_once(':').filter(|(key, secret)| !key.is_empty() && !secret.is_empty()).ok_or_else(|| {
+                // The text may hold a secret, so it is not repeated.
+                LaunchError::Usage("--account must be KEY:SECRET, both not empty".into())
+            })?;
+        return Ok(Some(Keys {
+            api_key: key.to_owned().into(),
+            secret: secret.to_owned().into(),
+            key_type: secrets::KeyType::Hmac,
+            origin: "--account".into(),
+        }));
+    }
+    if config.mode == Mode::Live || is_separate_simulated {
+        let keys = secrets::load(&config.credentials, Sources::of_process())?;
+        return Ok(Some(keys));
+    }
+    Ok(None)
+}
+
+fn trade(clock: &Clock, shared: &Shared, keys: Option<Keys>, is_json: bool) -> Result<ExitStatus, LaunchError> {
+    let config = &shared.config;
+    let runtime = match config.worker_threads {
+        1 => RuntimeKind::CurrentThread,
+        workers => RuntimeKind::MultiThread { workers },
+    };
+    let settings = LifecycleConfig {
+        runtime,
+        duration: config.duration,
+        monitor: MonitorConfig { interval: RESOURCE_INTERVAL, ..MonitorConfig::default() },
+        ..LifecycleConfig::default()
+    };
+    let lifecycle = Lifecycle::start(settings).map_err(|error| LaunchError::start("start", error))?;
+    dumps(&lifecycle, shared);
+    stop_callbacks(&lifecycle, shared, clock);
+    let outcome = {
+        let shared = shared.clone();
+        lifecycle.run(move |context| program(context, &shared, keys))
+    };
+    Ok(conclude(outcome, clock, shared, is_json))
+}
+
+/// What SIGUSR1 and SIGQUIT print beside tasks and leases.
+fn dumps(lifecycle: &Lifecycle, shared: &Shared) {
+    let queues = shared.clone();
+    lifecycle.control().on_dump("queues", move || {
+        let Some(engine) = queues.engine() else { return "trading has not begun".to_owned() };
+        let journal = queues.parts.lock().journal.as_ref().map(keel_store::Journal::status);
+        format!("{:?}\n{:?}\n{journal:?}", engine.lanes(), engine.in_flight())
+    });
+    let orders = shared.clone();
+    lifecycle.control().on_dump("open orders", move || {
+        let (status, instruments) = (orders.status(), orders.instruments());
+        let lines = status.open_orders.iter().map(|order| summary::order_line(order, &instruments));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        if text.is_empty() { "none".to_owned() } else { text }
+    });
+}
+
+/// What happens at once when the stop is asked for, on the asking thread: no new exposure, even with every worker blocked.
+fn stop_callbacks(lifecycle: &Lifecycle, shared: &Shared, clock: &Clock) {
+    let (gate, level) = (shared.gate.clone(), plan::gate_level(shared.config.on_exit));
+    let (duration, clock, began) = (shared.config.duration, clock.clone(), shared.began_mono_ns);
+    lifecycle.stop_signal().on_request(move |reason| {
+        gate.close(level);
+        match (reason, duration) {
+            (StopReason::DurationElapsed, Some(duration)) => {
+                let ran = clock.since(began).as_secs_f64();
+                out::note(&format!("Duration reached: {ran:.1}s/{}s", duration.as_secs_f64()));
+            }
+            (StopReason::Interrupt | StopReason::Terminate | StopReason::Hangup, _) => {}
+            (reason, _) => out::note(&format!("stopping: {reason}")),
+        }
+    });
+}
+
+fn program(context: &RunContext, shared: &Shared, keys: Option<Keys>) -> Result<Program, LaunchError> {
+    let plan = plan::build(context, shared).map_err(|error| LaunchError::start("stop plan", error))?;
+    let logging = shared.logging.clone();
+    context.watchdog.on_last_words(move || logging.flush());
+    let (for_start, for_leaks) = (shared.clone(), shared.clone());
+    let program = Program::new(plan, start::start(context.clone(), for_start, keys));
+    Ok(program.leak_sections(move || orders_left(&for_leaks)))
+}
+
+/// Orders that are not terminal: those of unknown fate are leaks, those kept by policy are listed.
+fn orders_left(shared: &Shared) -> Vec<LeakSection> {
+    let left = summary::left_open(&final_status(shared), &shared.instruments());
+    vec![
+        LeakSection::leak("orders of unknown state", left.unknown_orders),
+        LeakSection::listed("orders kept", left.orders),
+    ]
+}
+
+fn final_status(shared: &Shared) -> keel_model::StatusSnapshot {
+    let Some(engine) = shared.engine() else { return keel_model::StatusSnapshot::default() };
+    engine.end().map_or_else(|| engine.status().as_ref().clone(), |end| end.status)
+}
+
+fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, is_json: bool) -> ExitStatus {
+    let mut summary = summarise(&outcome, clock, shared);
+    summary.set_exit(outcome.status(), outcome.errors);
+    if let Err(error) = summary.publish(is_json) {
+        outcome.add_failure(&error);
+        out::note(&format!("error: {error}"));
+    }
+    let status = outcome.finish();
+    out::note(&format!("exit code: {status}"));
+    status
+}
+
+fn summarise(outcome: &RunOutcome, clock: &Clock, shared: &Shared) -> Summary {
+    let config = &shared.config;
+    let engine = shared.engine();
+    let status = final_status(shared);
+    let latency = engine.as_ref().map(|engine| engine.latency().stages.to_vec()).unwrap_or_default();
+    let instruments = shared.instruments();
+    let tally = shared.tally.lock();
+    let Parts { venue_name, .. } = &*shared.parts.lock();
+    Summary {
+        mode: config.mode.to_string(),
+        venue: if venue_name.is_empty() { "not reached".to_owned() } else { venue_name.clone() },
+        market: banner::market(config),
+        strategies: config.strategies.iter().map(|it| it.name.clone()).collect(),
+        symbols: instruments.iter().map(|it| it.symbol.to_string()).collect(),
+        ran_s: clock.since(shared.began_mono_ns).as_secs_f64(),
+        reasons: outcome.reasons.clone(),
+        state_digest: engine.and_then(|engine| engine.end()).map(|end| end.digest),
+        left: summary::left_open(&status, &instruments),
+        status,
+        fees: tally.fees(),
+        latency: latency.into_iter().map(summary::LatencyLine::from).collect(),
+        peak: outcome.peak,
+        stop: outcome.stop.as_ref().clone(),
+        leaks: outcome.leaks.clone(),
+        notices: tally.notices(),
+        folder: shared.folder.clone(),
+        errors: 0,
+        exit_code: 0,
+    }
+}
+
+/// A fingerprint of the effective configuration, for the journal.
+#[must_use]
+pub fn config_hash(config: &Config) -> String {
+    hex::encode(Sha256::digest(format!("{config:?}").as_bytes()))
+}

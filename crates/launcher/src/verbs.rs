@@ -38,8 +38,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
 pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
     let Cli { common, run, verb } = cli;
     match verb {
-        None => start_run(&common, &run),
-        Some(Verb::Run(args)) => start_run(&common, &args.or(run)),
+        None => crate::run::run(&common, &run),
+        Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run)),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
         Some(Verb::NewConfig(args)) => new_config(&args),
         Some(Verb::ListExchanges) => list_exchanges(&common),
@@ -47,12 +47,6 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::ListStrategies) => list_strategies(&common),
         Some(_) => Err(LaunchError::Usage("not yet".into())),
     }
-}
-
-fn start_run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
-    let layers = config::load_layers(common, args)?;
-    let _config = config::validate(&layers)?;
-    Err(LaunchError::Usage("not yet".into()))
 }
 
 fn show_config(common: &Common, run: &RunArgs) -> Result<ExitStatus, LaunchError> {

@@ -206,7 +206,7 @@ schema! {
     /// The orderly stop.
     [stop] RawStop {
         /// Time that the whole stop may take.
-        total_ms: u64 = "30000", Kind::Whole(1_000, 600_000);
+        total_ms: u64 = "30000", Kind::Whole(15_000, 600_000);
     }
     /// Starting again by itself after a failure.
     [restart] RawRestart {

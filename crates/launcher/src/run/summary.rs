@@ -21,6 +21,13 @@ pub struct LatencyLine {
     pub max_ns: u64,
 }
 
+impl From<keel_gateway::StageSummary> for LatencyLine {
+    fn from(stage: keel_gateway::StageSummary) -> Self {
+        let keel_gateway::StageSummary { name, count, p50_ns, p99_ns, max_ns } = stage;
+        Self { stage: name.to_owned(), count, p50_ns, p99_ns, max_ns }
+    }
+}
+
 /// An order or position that stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {

@@ -1,0 +1,152 @@
+//! What the engine tells: log lines for people, and counts for the summary.
+
+use keel_engine::Notice;
+use keel_execution::{Alarm, Change};
+use keel_model::{Asset, FeedState, Instruments, Notional, StreamKind, Timestamp};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Most alarms that the summary repeats; further ones are counted.
+const ALARMS_MAX: usize = 20;
+/// Most assets that fees are counted in.
+const ASSETS_MAX: usize = 1_000;
+
+/// What was told so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    counts: BTreeMap<&'static str, u64>,
+    alarms: Vec<String>,
+    fees: BTreeMap<Asset, Notional>,
+}
+
+impl Tally {
+    fn count(&mut self, what: &'static str, by: u64) {
+        *self.counts.entry(what).or_default() += by;
+    }
+
+    fn alarm(&mut self, text: String) {
+        self.count("alarms", 1);
+        if self.alarms.len() < ALARMS_MAX {
+            self.alarms.push(text);
+        }
+    }
+
+    fn fee(&mut self, asset: Asset, amount: Notional) {
+        if self.fees.len() >= ASSETS_MAX && !self.fees.contains_key(&asset) {
+            return;
+        }
+        let sum = self.fees.entry(asset).or_default();
+        *sum = sum.checked_add(amount).unwrap_or(*sum);
+    }
+
+    /// Fees by asset, exact.
+    #[must_use]
+    pub fn fees(&self) -> Vec<(String, String)> {
+        let fees = self.fees.iter().filter(|(_, amount)| !amount.is_zero());
+        fees.map(|(asset, amount)| (asset.to_string(), amount.normalized().to_string())).collect()
+    }
+
+    /// What is worth a line in the summary.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let counts = self.counts.iter().map(|(what, count)| format!("{what}: {count}"));
+        counts.chain(self.alarms.iter().cloned()).collect()
+    }
+}
+
+/// Hears the engine.
+pub fn observer(tally: Arc<Mutex<Tally>>, instruments: Arc<Instruments>) -> keel_gateway::NoticeObserver {
+    Box::new(move |_ts: Timestamp, notice: &Notice| observe(&tally, &instruments, notice))
+}
+
+fn observe(tally: &Mutex<Tally>, instruments: &Instruments, notice: &Notice) {
+    let symbol = |id| super::summary::symbol(id, instruments);
+    match notice {
+        Notice::Fill { id, fill, .. } => {
+            tally.lock().fee(fill.fee_asset, fill.fee);
+            tracing::info!(
+                order = %id, side = ?fill.side, quantity = %fill.quantity, price = %fill.price, liquidity = ?fill.liquidity,
+                "fill {}", symbol(fill.instrument)
+            );
+        }
+        Notice::Order { id, from, to, change: Change::Plain, .. } => tracing::debug!(order = %id, %from, %to, "order"),
+        Notice::Order { id, to, change, .. } => tracing::info!(order = %id, %to, ?change, "order"),
+        Notice::Denied(denied) => tracing::info!(%denied, "denied by risk"),
+        Notice::DeniedMore { count } => tracing::info!(count, "further denials by risk"),
+        Notice::Alarm { alarm, held } => {
+            let held = held.map(symbol);
+            if matches!(alarm, Alarm::ForeignOrder { .. } | Alarm::ForeignFill { .. }) {
+                tally.lock().count("foreign orders and fills seen and left alone", 1);
+                tracing::info!(%alarm, "not ours");
+            } else {
+                tracing::warn!(%alarm, ?held, "alarm");
+                tally.lock().alarm(held.map_or_else(|| alarm.to_string(), |held| format!("{alarm} ({held} is held)")));
+            }
+        }
+        Notice::Feed(stream, state) => on_feed(tally, *stream, *state, &symbol),
+        Notice::TradesLost { instrument, count } => {
+            tally.lock().count("trades lost: the market lane was full", *count);
+            tracing::warn!(count, "trades lost on {}: the strategy is too slow for the feed", symbol(*instrument));
+        }
+        Notice::BookBroken { instrument, error } => {
+            tally.lock().count("books that had to be fetched anew", 1);
+            tracing::warn!(%error, "the book of {} waits for a snapshot", symbol(*instrument));
+        }
+        other => on_state(tally, other),
+    }
+}
+
+fn on_feed(
+    tally: &Mutex<Tally>,
+    stream: StreamKind,
+    state: FeedState,
+    symbol: &dyn Fn(keel_model::InstrumentId) -> String,
+) {
+    let name = match stream {
+        StreamKind::Account => "the account stream".to_owned(),
+        StreamKind::Market(id) => format!("market data of {}", symbol(id)),
+    };
+    match state {
+        FeedState::Live => tracing::debug!("{name} is live"),
+        FeedState::Resyncing => {
+            tally.lock().count("resyncs of market data", 1);
+            tracing::info!("{name} is being synchronised");
+        }
+        FeedState::Stale | FeedState::Down => {
+            tally.lock().count("streams that were stale or down", 1);
+            tracing::warn!(?state, "{name}");
+        }
+    }
+}
+
+fn on_state(tally: &Mutex<Tally>, notice: &Notice) {
+    match notice {
+        Notice::TradingState { from, to } => tracing::info!(?from, ?to, "what risk allows has changed"),
+        Notice::DailyLoss { day_pnl } => {
+            tally.lock().alarm(format!("the daily loss limit was reached at {day_pnl}"));
+            tracing::warn!(%day_pnl, "the daily loss limit is reached: nothing that opens or adds is taken");
+        }
+        Notice::StartRefused(blocker) => tracing::warn!(%blocker, "the start was refused"),
+        Notice::Started => tracing::info!("trading has begun"),
+        Notice::RequestsRefused { strategy, count } => {
+            tally.lock().count("requests of strategies beyond the bound", u64::from(*count));
+            tracing::warn!(?strategy, count, "a strategy asked for more in one event than is taken");
+        }
+        Notice::Winding(policy) => tracing::info!(?policy, "bringing orders to what the exit policy asks for"),
+        Notice::Wound(policy) => {
+            tracing::info!(?policy, "orders are as the exit policy asks for, confirmed by the venue")
+        }
+        Notice::EmergencyStop(reason) => {
+            tally.lock().alarm(format!("emergency stop: {reason}"));
+            tracing::error!(reason, "emergency stop");
+        }
+        Notice::Reconciling => tracing::debug!("comparing with the venue"),
+        Notice::Reconciled => tracing::debug!("compared with the venue"),
+        Notice::Booking { instrument, error } => {
+            tally.lock().alarm(format!("a fill could not be booked: {error}"));
+            tracing::error!(?instrument, %error, "a fill could not be booked");
+        }
+        _ => {}
+    }
+}

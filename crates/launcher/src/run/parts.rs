@@ -1,0 +1,105 @@
+//! What a run is made of, where the start puts it and the stop plan finds it: a signal may come at any moment of the start,
+//! so each part is stored here before the start awaits again.
+
+use super::observe::Tally;
+use crate::config::Config;
+use crate::logging::Logging;
+use crate::run::market::VenueProcess;
+use keel_exchange::ExchangeClient;
+use keel_gateway::{CoordinatorHandle, EscapePath, SubmitGate};
+use keel_lifecycle::{RunContext, TaskGroup};
+use keel_model::{Instruments, StatusSnapshot};
+use keel_store::Journal;
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Names of the task groups.
+pub mod groups {
+    /// Market data sockets.
+    pub const MARKET: &str = "market-streams";
+    /// The account stream's socket.
+    pub const ACCOUNT: &str = "account-streams";
+    /// The engine's task.
+    pub const ENGINE: &str = "engine";
+    /// Requests under way.
+    pub const REQUESTS: &str = "requests";
+    /// The embedded venue.
+    pub const VENUE: &str = "venue";
+    /// What runs beside trading on the control thread: heartbeat line, escape path, engine watch.
+    pub const BESIDE: &str = "beside";
+    /// All of them, in the order of the last sweep.
+    pub const ALL: [&str; 6] = [MARKET, ACCOUNT, REQUESTS, VENUE, BESIDE, ENGINE];
+}
+
+/// Parts that exist so far.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// The embedded venue.
+    pub venue: Option<VenueProcess>,
+    /// Clients to be closed: the gateway's and the escape path's.
+    pub clients: Vec<Arc<dyn ExchangeClient>>,
+    /// The journal.
+    pub journal: Option<Journal>,
+    /// The engine's handle.
+    pub engine: Option<CoordinatorHandle>,
+    /// The escape path.
+    pub escape: Option<Arc<EscapePath>>,
+    /// Instruments of the run.
+    pub instruments: Arc<Instruments>,
+    /// What people call the venue, with its address.
+    pub venue_name: String,
+}
+
+/// What everything of one run shares.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The parts.
+    pub parts: Arc<Mutex<Parts>>,
+    /// Read last before each placement.
+    pub gate: Arc<SubmitGate>,
+    /// Counts what the engine tells.
+    pub tally: Arc<Mutex<Tally>>,
+    /// The log.
+    pub logging: Logging,
+    /// Folder of the session.
+    pub folder: PathBuf,
+    /// Which bot.
+    pub instance: u32,
+    /// When the program began, on the monotonic clock.
+    pub began_mono_ns: u64,
+}
+
+impl Shared {
+    /// The engine's handle, when there is one.
+    #[must_use]
+    pub fn engine(&self) -> Option<CoordinatorHandle> {
+        self.parts.lock().engine.clone()
+    }
+
+    /// The last published status.
+    #[must_use]
+    pub fn status(&self) -> Arc<StatusSnapshot> {
+        self.engine().map(|engine| engine.status()).unwrap_or_default()
+    }
+
+    /// Instruments of the run.
+    #[must_use]
+    pub fn instruments(&self) -> Arc<Instruments> {
+        self.parts.lock().instruments.clone()
+    }
+}
+
+/// A group of the trading runtime.
+#[must_use]
+pub fn group(context: &RunContext, name: &str) -> TaskGroup {
+    context.supervisor.group(name)
+}
+
+/// A group's tasks on the control thread.
+#[must_use]
+pub fn control_group(context: &RunContext) -> TaskGroup {
+    context.supervisor.group(groups::BESIDE).on(context.control.clone())
+}

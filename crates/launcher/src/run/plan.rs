@@ -1,0 +1,203 @@
+//! The stop plan, step by step as in ARCHITECTURE.md, "Stopping".
+
+use super::parts::{Shared, control_group, group, groups};
+use keel_gateway::{GateLevel, WindOutcome};
+use keel_lifecycle::{PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
+use keel_model::{Command, ExitPolicy};
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+/// How often a waiting step looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// What the gate lets through while we stop.
+#[must_use]
+pub const fn gate_level(policy: ExitPolicy) -> GateLevel {
+    match policy {
+        ExitPolicy::Flatten => GateLevel::ExitsOnly,
+        ExitPolicy::CancelEntries | ExitPolicy::CancelAll | ExitPolicy::Keep => GateLevel::Shut,
+    }
+}
+
+/// Builds the plan.
+pub fn build(context: &RunContext, shared: &Shared) -> Result<StopPlan, PlanError> {
+    let is_flatten = shared.config.on_exit == ExitPolicy::Flatten;
+    // Closing at a price needs a price.
+    let before_streams = if is_flatten { "stop-coordinator" } else { "stop-strategies" };
+    let step = |name: &'static str, limit: Duration| Step { name, limit, shared: shared.clone() };
+    let streams = StopStep::stop_group("stop-market-streams", MS(10_000), group(context, groups::MARKET));
+    let account = StopStep::stop_group("stop-account-streams", MS(2_000), group(context, groups::ACCOUNT));
+    let engine = group(context, groups::ENGINE);
+    let (for_wind, for_sweep) = (context.clone(), context.clone());
+    StopPlan::builder(shared.config.stop_total)
+        .step(step("close-gate", MS(100)).run(close_gate).essential())
+        .step(step("stop-strategies", MS(1_000)).run(stop_strategies).after(&["close-gate"]))
+        .step(streams.after(&[before_streams]))
+        .step(step("settle-in-flight", MS(3_000)).run(settle).after(&["stop-strategies"]))
+        .step(
+            step("stop-coordinator", MS(10_000))
+                .run(move |shared, stop| wind(for_wind, shared, stop))
+                .after(&["settle-in-flight"])
+                .essential(),
+        )
+        .step(account.after(&["stop-coordinator"]))
+        .step(StopStep::stop_group("stop-risk", MS(1_000), engine).after(&["stop-account-streams"]).essential())
+        .step(step("close-exchanges", MS(5_000)).run(close_exchanges).after(&["stop-risk", "stop-market-streams"]))
+        .step(step("stop-venue", MS(2_000)).run(stop_venue).after(&["close-exchanges"]))
+        .step(step("flush-store", MS(3_000)).run(flush_store).after(&["close-exchanges"]).essential())
+        .step(
+            step("pending-tasks", MS(5_000))
+                .run(move |_, stop| pending_tasks(for_sweep, stop))
+                .after(&["flush-store", "stop-venue"]),
+        )
+        .step(step("telemetry", MS(1_000)).run(telemetry).after(&["pending-tasks"]))
+        .build()
+}
+
+/// A step that acts on what the run shares.
+struct Step {
+    name: &'static str,
+    limit: Duration,
+    shared: Shared,
+}
+
+impl Step {
+    fn run<F, Fut>(self, run: F) -> StopStep
+    where
+        F: FnOnce(Shared, StopContext) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), StopError>> + Send + 'static,
+    {
+        let Self { name, limit, shared } = self;
+        StopStep::new(name, limit, move |stop| run(shared, stop))
+    }
+}
+
+/// No new exposure leaves from here on. The signal's own thread has closed the gate already; this says so in the report.
+async fn close_gate(shared: Shared, _stop: StopContext) -> Result<(), StopError> {
+    shared.gate.close(gate_level(shared.config.on_exit));
+    Ok(())
+}
+
+/// Strategies see no more events. Waits until the engine has taken the command.
+async fn stop_strategies(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    let Some(engine) = shared.engine() else { return Ok(()) };
+    if engine.phase().has_ended {
+        return Ok(());
+    }
+    engine.command(Command::StopStrategies).map_err(StopError::new)?;
+    let before = engine.beats();
+    while engine.lanes().command > 0 || engine.beats() == before {
+        if stop.inner_limit().is_zero() {
+            return Err("the engine has not taken the command: a strategy blocks".into());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// Answers to what was already sent.
+async fn settle(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    let Some(engine) = shared.engine() else { return Ok(()) };
+    if engine.settled(stop.inner_limit()).await {
+        return Ok(());
+    }
+    let left = engine.in_flight();
+    Err(format!("{} placements and {} cancels are not answered", left.submits, left.cancels).into())
+}
+
+/// Open orders and positions as the exit policy wants them, confirmed by the venue; by the escape path where the engine
+/// cannot.
+async fn wind(context: RunContext, shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    let policy = shared.config.on_exit;
+    let (engine, escape) = {
+        let parts = shared.parts.lock();
+        (parts.engine.clone(), parts.escape.clone())
+    };
+    let (Some(engine), Some(escape)) = (engine, escape) else { return Ok(()) };
+    if !engine.phase().is_started && engine.board().is_empty() {
+        stop.note("trading had not begun; nothing to cancel");
+        return Ok(());
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let limit = stop.inner_limit();
+    // On the control thread, so that it works while the trading runtime is blocked.
+    let task = control_group(&context).spawn("wind", TaskKind::Background, async move {
+        let ended = engine.wind_or_escape(policy, &escape, limit).await;
+        drop(tell.send(ended));
+    });
+    drop(task);
+    let Ok((outcome, report)) = told.await else { return Err("the control thread did not answer".into()) };
+    if let Some(report) = &report {
+        report.to_string().lines().for_each(|line| stop.note(line));
+    }
+    match (outcome, report) {
+        (WindOutcome::Wound, _) => Ok(()),
+        (outcome, _) if policy == ExitPolicy::Keep && outcome == WindOutcome::Ended => Ok(()),
+        (outcome, Some(report)) if report.unconfirmed() == 0 => {
+            Err(format!("the engine could not ({outcome:?}); the escape path cancelled the orders").into())
+        }
+        (outcome, _) => Err(format!("not confirmed by the venue ({outcome:?})").into()),
+    }
+}
+
+/// Refuses new calls, ends those under way, closes every connection; side by side.
+async fn close_exchanges(shared: Shared, _stop: StopContext) -> Result<(), StopError> {
+    let clients = std::mem::take(&mut shared.parts.lock().clients);
+    let mut closing = tokio::task::JoinSet::new();
+    for client in clients {
+        closing.spawn(async move { client.close().await });
+    }
+    let mut errors = Vec::new();
+    while let Some(closed) = closing.join_next().await {
+        match closed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => errors.push(error.to_string()),
+            Err(error) => errors.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors.join("; ").into()) }
+}
+
+/// The embedded venue, if any.
+async fn stop_venue(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    let venue = shared.parts.lock().venue.take();
+    match venue {
+        Some(venue) => venue.stop(stop.inner_limit()).await.map_err(StopError::new),
+        None => Ok(()),
+    }
+}
+
+/// The journal is written, synced and closed.
+async fn flush_store(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    let Some(journal) = shared.parts.lock().journal.take() else { return Ok(()) };
+    journal.begin_close();
+    while !journal.is_closed() {
+        if stop.inner_limit().is_zero() {
+            return Err("the journal's writer has not ended".into());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    journal.close(stop.inner_limit()).map_err(StopError::new)
+}
+
+/// What still runs is told, then aborted, by name.
+async fn pending_tasks(context: RunContext, stop: StopContext) -> Result<(), StopError> {
+    let mut left = Vec::new();
+    for name in groups::ALL {
+        let report = group(&context, name).stop(stop.inner_limit()).await;
+        if !report.is_clean() {
+            left.push(report.to_string());
+        }
+    }
+    if left.is_empty() { Ok(()) } else { Err(left.join("; ").into()) }
+}
+
+/// Logs are flushed last.
+async fn telemetry(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    let dropped = shared.logging.lines_dropped();
+    if dropped > 0 {
+        stop.note(format!("{dropped} log lines were dropped because the disk was too slow"));
+    }
+    shared.logging.flush();
+    Ok(())
+}

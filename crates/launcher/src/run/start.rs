@@ -1,0 +1,380 @@
+//! The start: venue, journal and account side by side, then recovery, then trading. Start is recovery: the gate opens only
+//! when the engine has compared its books with the venue's.
+
+use super::market::{self, Access};
+use super::observe;
+use super::parts::{Shared, control_group, group, groups};
+use super::{banner, strategies};
+use crate::config::secrets::Keys;
+use crate::config::{Config, DurabilityChoice, Mode};
+use crate::error::LaunchError;
+use crate::out;
+use keel_engine::{Engine, EngineConfig, RecoveredRecord};
+use keel_exchange::{Capabilities, ExchangeClient, ExchangeError, Subscription, UnknownResolution};
+use keel_execution::{ExecutionConfig, UnknownRule};
+use keel_gateway::{
+    Coordinator, CoordinatorHandle, CoordinatorLimits, CoordinatorParts, EscapeLimits, EscapePath, EscapeScope,
+    ExecutionSink, GatewayLimits, LaneCapacity, Lanes, LatencyRecorder, MarketSink, OpenOrderBoard, OrderGateway,
+    OrderGatewayParts, begin_session, recovered_records,
+};
+use keel_lifecycle::{LeaseKind, RunContext, TaskKind, spawn_thread};
+use keel_model::{ExitPolicy, Instrument, Instruments, Timestamp};
+use keel_risk::RiskLimits;
+use keel_store::{Durability, Journal, JournalOptions, Recovered, SessionStart};
+use keel_strategy::Strategy;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait for recovery.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait for the first record of the session.
+const SESSION_LIMIT: Duration = Duration::from_secs(5);
+/// What the escape path of the watchdog may take; the watchdog itself waits a little longer.
+const ESCAPE_LIMIT: Duration = Duration::from_millis(2_500);
+/// An engine stuck in one event for this long is told of, and for this long stops the system.
+const STUCK_ALERT: Duration = Duration::from_secs(1);
+const STUCK_STOP: Duration = Duration::from_secs(10);
+
+/// Brings everything up.
+pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> Result<(), LaunchError> {
+    let journal = open_journal(&context, &shared)?;
+    let access = market::open(&context, &shared, keys.as_ref()).await?;
+    shared.parts.lock().venue_name.clone_from(&access.name);
+    let client = access.client();
+    shared.parts.lock().clients.push(client.clone());
+    let instruments = Arc::new(instruments(client.as_ref(), &access, &shared.config).await?);
+    client.set_instruments(instruments.clone());
+    shared.parts.lock().instruments = instruments.clone();
+    let symbols: Vec<String> = instruments.iter().map(|it| it.symbol.to_string()).collect();
+    out::note(&banner::banner(&shared.config, &access.name, &symbols, &shared.folder));
+    let (journal, recovered) = journal.await.map_err(|_| LaunchError::start("journal", "its thread ended"))??;
+    shared.parts.lock().journal = Some(journal.clone());
+    let trading = Trading { context, shared, instruments, journal };
+    let engine = trading.assemble(recovered, &access, client).await?;
+    let failed = |error| LaunchError::start("recovery", error);
+    engine.started(RECOVERY_LIMIT).await.map_err(failed)?;
+    trading.announce(&engine);
+    Ok(())
+}
+
+type Opened = Result<(Journal, Recovered), LaunchError>;
+
+/// Opens the journal on a thread of its own, because it waits for the disk.
+fn open_journal(
+    context: &RunContext,
+    shared: &Shared,
+) -> Result<impl Future<Output = Result<Opened, tokio::sync::oneshot::error::RecvError>>, LaunchError> {
+    let config = &shared.config;
+    let durability = match config.durability {
+        DurabilityChoice::Power => Durability::Power,
+        DurabilityChoice::Lease => Durability::Lease,
+        DurabilityChoice::Process => Durability::Process,
+    };
+    let options = JournalOptions {
+        durability,
+        clock: context.clock.clone(),
+        ledger: context.ledger.clone(),
+        ..JournalOptions::new(shared.folder.join("journal"), config.mode.to_string(), shared.instance)
+    };
+    let parts = shared.parts.clone();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let lease = context.ledger.lease(LeaseKind::Thread, "launcher", "open journal");
+    let thread = spawn_thread("open-journal", lease, move || {
+        let opened = Journal::open(options).map_err(|error| LaunchError::start("journal", error));
+        if let Ok((journal, _)) = &opened {
+            // Where the stop plan finds it even when nobody waits for it any more.
+            parts.lock().journal = Some(journal.clone());
+        }
+        drop(tell.send(opened));
+    });
+    let thread = thread.map_err(|error| LaunchError::start("journal", error))?;
+    Ok(async move {
+        let opened = told.await;
+        drop(thread.join());
+        opened
+    })
+}
+
+/// Asks the venue for the instruments and checks that each that was asked for is there and can be traded.
+pub async fn instruments(
+    client: &dyn ExchangeClient,
+    access: &Access,
+    config: &Config,
+) -> Result<Instruments, LaunchError> {
+    let failed = |error: ExchangeError| LaunchError::start(&access.name, error);
+    // A recording says itself what it holds.
+    let is_all = config.replay.is_some() && config.symbols_are_default;
+    let wanted: Vec<String> =
+        if is_all { Vec::new() } else { config.symbols.iter().map(ToString::to_string).collect() };
+    let (time, found) = tokio::join!(client.server_time(), client.instruments(&wanted));
+    time.map_err(failed)?;
+    let found: Vec<Instrument> = found.map_err(|error| match &error {
+        ExchangeError::Refused { code: -1121 | -1100, .. } => unknown_symbol(&wanted.join(", "), &access.name),
+        _ => failed(error),
+    })?;
+    let mut instruments = Instruments::new();
+    for instrument in found {
+        let symbol = instrument.symbol;
+        if !instrument.status.is_tradable() {
+            return Err(LaunchError::start(
+                &access.name,
+                format!("{symbol} is {:?} and cannot be traded; leave it out of `venue.symbols`", instrument.status),
+            ));
+        }
+        instruments
+            .upsert(instrument)
+            .ok_or_else(|| LaunchError::start(&access.name, "too many instruments; name fewer in `venue.symbols`"))?;
+    }
+    if let Some(missing) = wanted.iter().find(|symbol| instruments.by_symbol(symbol).is_none()) {
+        return Err(unknown_symbol(missing, &access.name));
+    }
+    let quotes: std::collections::BTreeSet<_> = instruments.iter().map(|it| it.quote).collect();
+    if quotes.len() != 1 {
+        let quotes = quotes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(LaunchError::start(
+            &access.name,
+            format!(
+                "the instruments are priced in different assets ({quotes}), and limits are in one; trade those of one quote asset per run"
+            ),
+        ));
+    }
+    Ok(instruments)
+}
+
+fn unknown_symbol(symbol: &str, venue: &str) -> LaunchError {
+    LaunchError::start(
+        venue,
+        format!(
+            "it does not know the instrument {symbol}; `launcher list-markets` shows what it trades, `venue.symbols` or --symbols names it"
+        ),
+    )
+}
+
+/// What is needed to put a trading system together.
+struct Trading {
+    context: RunContext,
+    shared: Shared,
+    instruments: Arc<Instruments>,
+    journal: Journal,
+}
+
+impl Trading {
+    async fn assemble(
+        &self,
+        recovered: Recovered,
+        access: &Access,
+        client: Arc<dyn ExchangeClient>,
+    ) -> Result<CoordinatorHandle, LaunchError> {
+        let strategies = strategies::build(&self.shared.config, &self.instruments)?;
+        let subscriptions = subscriptions(&strategies, &self.instruments);
+        let connected = access.connect(&self.context, &self.shared.config, &self.instruments, client, subscriptions)?;
+        connected.client.set_instruments(self.instruments.clone());
+        connected.escape_client.set_instruments(self.instruments.clone());
+        {
+            let mut parts = self.shared.parts.lock();
+            parts.clients.push(connected.client.clone());
+            parts.clients.push(connected.escape_client.clone());
+        }
+        self.begin_session(&recovered).await?;
+        let records = recovered_records(recovered.records, &self.instruments)
+            .map_err(|error| LaunchError::start("journal", error))?;
+        let capabilities = connected.client.capabilities();
+        let config =
+            engine_config(&self.shared.config, &self.instruments, capabilities, recovered.instance, recovered.epoch);
+        let engine = Engine::new(config, strategies).map_err(|error| LaunchError::start("engine", error))?;
+        let lanes = Arc::new(Lanes::new(LaneCapacity::default(), self.context.stop.clone()));
+        let account = Arc::new(ExecutionSink::new(lanes.clone(), self.context.clock.clone()));
+        let (coordinator, handle) = self.coordinator(engine, records, &lanes, &account, connected.client.clone());
+        let escape = Arc::new(EscapePath {
+            board: handle.board().clone(),
+            client: connected.escape_client,
+            journal: self.journal.clone(),
+            gate: self.shared.gate.clone(),
+            clock: self.context.clock.clone(),
+            limits: EscapeLimits::default(),
+        });
+        self.arm_escape(&escape);
+        {
+            let mut parts = self.shared.parts.lock();
+            parts.engine = Some(handle.clone());
+            parts.escape = Some(escape);
+        }
+        let spawn = |name: &str| group(&self.context, name);
+        let account_feed = connected.account_feed;
+        spawn(groups::ACCOUNT).spawn_with("account", TaskKind::Critical, |stop| account_feed.run(account, stop));
+        let (market_feed, sink) = (connected.market_feed, Arc::new(MarketSink::new(lanes)));
+        spawn(groups::MARKET).spawn_with("market", TaskKind::Critical, |stop| market_feed.run(sink, stop));
+        spawn(groups::ENGINE).spawn_with("coordinator", TaskKind::Critical, |stop| coordinator.run(stop));
+        let watch = handle.clone();
+        let stop_signal = self.context.stop.clone();
+        control_group(&self.context).spawn_with("engine-watch", TaskKind::Background, |token| {
+            watch.watch_engine(stop_signal, STUCK_ALERT, STUCK_STOP, token)
+        });
+        Ok(handle)
+    }
+
+    fn coordinator(
+        &self,
+        engine: Engine,
+        records: Vec<RecoveredRecord>,
+        lanes: &Arc<Lanes>,
+        account: &Arc<ExecutionSink>,
+        client: Arc<dyn ExchangeClient>,
+    ) -> (Coordinator, CoordinatorHandle) {
+        let latency = Arc::new(LatencyRecorder::new());
+        let (stop, clock) = (self.context.stop.clone(), self.context.clock.clone());
+        let gateway = OrderGateway::new(OrderGatewayParts {
+            client,
+            lanes: lanes.clone(),
+            journal: self.journal.clone(),
+            gate: self.shared.gate.clone(),
+            latency: latency.clone(),
+            group: group(&self.context, groups::REQUESTS),
+            stop: stop.clone(),
+            clock: clock.clone(),
+            limits: GatewayLimits::default(),
+        });
+        Coordinator::new(CoordinatorParts {
+            engine,
+            records,
+            lanes: lanes.clone(),
+            gateway,
+            account: Some(account.clone()),
+            journal: self.journal.clone(),
+            gate: self.shared.gate.clone(),
+            board: Arc::new(OpenOrderBoard::new()),
+            latency,
+            stop,
+            clock,
+            observer: observe::observer(self.shared.tally.clone(), self.instruments.clone()),
+            limits: CoordinatorLimits::default(),
+        })
+    }
+
+    /// The first record of the run: every later id in the journal refers to its symbols.
+    async fn begin_session(&self, recovered: &Recovered) -> Result<(), LaunchError> {
+        if recovered.torn_tail_bytes > 0 {
+            tracing::warn!(
+                bytes = recovered.torn_tail_bytes,
+                "journal: torn tail truncated, the last write was cut short"
+            );
+        }
+        if !recovered.was_clean {
+            tracing::warn!(
+                records = recovered.records_total,
+                "the last run did not end in order; its orders are looked up at the venue"
+            );
+        }
+        let config = &self.shared.config;
+        let start = SessionStart {
+            ts: Timestamp::from_ns(self.context.clock.now_ns()),
+            instance: recovered.instance,
+            epoch: recovered.epoch,
+            mode: config.mode.to_string(),
+            program: format!("keel launcher {}", env!("CARGO_PKG_VERSION")),
+            config_hash: super::config_hash(config),
+            symbols: self.instruments.iter().map(|it| it.symbol).collect(),
+        };
+        begin_session(&self.journal, start, SESSION_LIMIT).await.map_err(|error| LaunchError::start("journal", error))
+    }
+
+    /// What the watchdog does when the trading runtime no longer answers.
+    fn arm_escape(&self, escape: &Arc<EscapePath>) {
+        let (escape, policy) = (escape.clone(), self.shared.config.on_exit);
+        self.context.watchdog.on_escape(move |_cause| {
+            let escape = escape.clone();
+            async move {
+                match scope(policy) {
+                    Some(scope) => escape.cancel_all(scope, ESCAPE_LIMIT).await.to_string(),
+                    None => format!("orders are kept, as the exit policy says: {}", escape.board.len()),
+                }
+            }
+        });
+    }
+
+    fn announce(&self, engine: &CoordinatorHandle) {
+        let took = self.context.clock.since(self.shared.began_mono_ns);
+        out::note(&format!("trading: ready after {:.0} ms", took.as_secs_f64() * 1e3));
+        drop(self.context.monitor.sample());
+        super::heartbeat::spawn(&self.context, &self.shared, engine.clone());
+    }
+}
+
+/// What the escape path cancels under an exit policy.
+const fn scope(policy: ExitPolicy) -> Option<EscapeScope> {
+    match policy {
+        ExitPolicy::CancelEntries => Some(EscapeScope::KeepProtective),
+        ExitPolicy::CancelAll | ExitPolicy::Flatten => Some(EscapeScope::All),
+        ExitPolicy::Keep => None,
+    }
+}
+
+/// What all strategies together want to hear. The top of the book is always needed: risk judges by it.
+fn subscriptions(strategies: &[Box<dyn Strategy>], instruments: &Instruments) -> Vec<Subscription> {
+    let wishes: Vec<keel_strategy::Subscription> = strategies.iter().flat_map(|it| it.subscriptions()).collect();
+    let of = |instrument: &Instrument| {
+        let own = || wishes.iter().filter(|wish| wish.instrument == instrument.id);
+        Subscription {
+            instrument: instrument.id,
+            top_of_book: true,
+            depth: own().any(|wish| wish.depth),
+            trades: own().any(|wish| wish.trades || wish.bar_interval.is_some()),
+        }
+    };
+    instruments.iter().map(of).collect()
+}
+
+/// The engine's configuration; the same for live, paper and replay.
+#[must_use]
+pub fn engine_config(
+    config: &Config,
+    instruments: &Instruments,
+    capabilities: &Capabilities,
+    instance: u32,
+    epoch: u32,
+) -> EngineConfig {
+    let risk = &config.risk;
+    let unknown_rule = match capabilities.unknown_resolution {
+        UnknownResolution::Fence { staleness_bound, staleness_bound_degraded, .. } => UnknownRule::Fence {
+            staleness_bound_ms: whole_ms(staleness_bound),
+            staleness_bound_degraded_ms: whole_ms(staleness_bound_degraded),
+        },
+        UnknownResolution::IdempotencyKey(_) | UnknownResolution::Hold => UnknownRule::Hold,
+    };
+    EngineConfig {
+        instruments: instruments.clone(),
+        limits: RiskLimits {
+            quote_asset: instruments.iter().next().map(|it| it.quote).unwrap_or_default(),
+            order_notional_max: risk.order_notional_max,
+            position_notional_max: risk.position_notional_max,
+            gross_exposure_max: risk.gross_exposure_max,
+            order_rate_per_s: risk.orders_per_s_max,
+            order_burst: risk.orders_per_s_max,
+            price_collar_bps: risk.price_collar_bps,
+            reference_age_ms_max: risk.reference_age_max_ms,
+            daily_loss_max: risk.daily_loss_max,
+            open_orders_max: risk.open_orders_max,
+            open_orders_per_instrument_max: risk.open_orders_max,
+            ..RiskLimits::default()
+        },
+        execution: ExecutionConfig {
+            instance,
+            epoch,
+            unknown_rule,
+            recv_window_ms: whole_ms(config.recv_window).max(1),
+            ..ExecutionConfig::default()
+        },
+        has_replace: capabilities.has_replace,
+        ..EngineConfig::default()
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+/// Keys are needed where orders go to an account of somebody.
+#[must_use]
+pub fn needs_keys(config: &Config) -> bool {
+    config.mode == Mode::Live
+}

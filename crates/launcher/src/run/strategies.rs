@@ -1,0 +1,89 @@
+//! Strategies by name: one of each kind for each instrument.
+
+use crate::config::Config;
+use crate::error::LaunchError;
+use keel_model::Instruments;
+use keel_strategy::{Strategy, registry};
+
+/// Builds what the configuration names.
+pub fn build(config: &Config, instruments: &Instruments) -> Result<Vec<Box<dyn Strategy>>, LaunchError> {
+    let mut built: Vec<Box<dyn Strategy>> = Vec::new();
+    for choice in &config.strategies {
+        for instrument in instruments.iter() {
+            #[cfg(debug_assertions)]
+            if choice.name == crate::STUCK_STRATEGY {
+                built.push(Box::new(stuck::Stuck::new(instrument.id)));
+                continue;
+            }
+            let strategy = registry::build(&choice.name, instrument.id, &choice.params);
+            built.push(strategy.map_err(|error| LaunchError::start("strategy", error))?);
+        }
+    }
+    Ok(built)
+}
+
+/// A strategy that blocks for ever, to test the escape path. Release builds do not have it.
+#[cfg(debug_assertions)]
+mod stuck {
+    use crate::out;
+    use keel_model::{InstrumentId, OrderIntent, OrderPurpose, Price, Quantity, Rounding, Side, TopOfBook};
+    use keel_strategy::{Context, OpenOrderState, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
+
+    const ORDERS: usize = 2;
+
+    /// Places two bids below the market, waits until the venue has them, and blocks.
+    #[derive(Debug)]
+    pub(super) struct Stuck {
+        instrument: InstrumentId,
+        is_asked: bool,
+    }
+
+    impl Stuck {
+        pub(super) const fn new(instrument: InstrumentId) -> Self {
+            Self { instrument, is_asked: false }
+        }
+
+        fn bid(ctx: &Context<'_>, id: InstrumentId, best: Price, bps_below: i64) -> Option<OrderIntent> {
+            let instrument = ctx.instrument(id)?;
+            let price =
+                Price::from_f64(best.to_f64() * (1.0 - bps_below as f64 / 1e4), best.scale(), Rounding::Down).ok()?;
+            let price = instrument.round_passive(price, Side::Buy).ok()?;
+            let quantity = Quantity::from_f64(100.0 / price.to_f64(), 8, Rounding::Down).ok()?;
+            let quantity = instrument.round_quantity(quantity, keel_model::OrderType::Limit).ok()?;
+            Some(OrderIntent::limit(id, Side::Buy, quantity, price, OrderPurpose::Entry))
+        }
+    }
+
+    impl Strategy for Stuck {
+        fn name(&self) -> &str {
+            crate::STUCK_STRATEGY
+        }
+
+        fn subscriptions(&self) -> Vec<Subscription> {
+            vec![Subscription::top_of_book(self.instrument)]
+        }
+
+        fn on_top_of_book(&mut self, ctx: &mut Context<'_>, top: &TopOfBook) {
+            if self.is_asked {
+                return;
+            }
+            self.is_asked = true;
+            for bps_below in [100, 110] {
+                match Self::bid(ctx, self.instrument, top.bid.price, bps_below) {
+                    Some(intent) => drop(ctx.submit(intent)),
+                    None => out::note("stuck-for-tests: no order could be made"),
+                }
+            }
+        }
+
+        fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
+            let live = ctx.open_orders().filter(|order| order.state == OpenOrderState::Live).count();
+            if matches!(update.kind, OrderUpdateKind::Accepted { .. }) && live == ORDERS {
+                out::note("stuck-for-tests: blocking now");
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
+    }
+}
