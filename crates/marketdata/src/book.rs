@@ -9,6 +9,7 @@ use keel_model::{BookDelta, BookSnapshot, InstrumentId, Level, Price, Timestamp,
 
 mod side;
 use side::BookSide;
+pub use side::Levels;
 
 /// The most levels kept per side. When a side is full, the level farthest from the top makes room.
 pub const LEVELS_MAX: usize = 10_000;
@@ -52,6 +53,9 @@ pub enum BookError {
     /// A price that is not positive or a quantity that is negative. The update is refused as a whole.
     #[error("impossible level: price {}, quantity {}; the update is not used", .0.price, .0.quantity)]
     ImpossibleLevel(Level),
+    /// Prices or quantities with so many digits that they cannot be held side by side exactly.
+    #[error("prices or quantities of one side do not fit together exactly; the update is not used")]
+    DoesNotFit,
     /// A best price moved by more than [`JUMP_FACTOR_MAX`]. A jumping top of book is only refused.
     #[error("the price jumped from {before} to {after}, more than tenfold at once; the data is not used")]
     Jump {
@@ -155,8 +159,8 @@ impl OrderBook {
     pub fn apply_snapshot(&mut self, snapshot: &BookSnapshot) -> Result<Applied, BookError> {
         let checked = check_levels(&snapshot.bids).and_then(|()| check_levels(&snapshot.asks));
         checked.map_err(|error| self.broken(error))?;
-        self.bids.fill(&snapshot.bids);
-        self.asks.fill(&snapshot.asks);
+        let filled = self.bids.fill(&snapshot.bids).and_then(|()| self.asks.fill(&snapshot.asks));
+        filled.map_err(|_| self.broken(BookError::DoesNotFit))?;
         self.has_depth = true;
         self.is_first_after_snapshot = true;
         self.update_id = snapshot.last_update_id;
@@ -190,12 +194,8 @@ impl OrderBook {
         let checked = check_levels(&delta.bids).and_then(|()| check_levels(&delta.asks));
         checked.map_err(|error| self.broken(error))?;
         let before = (self.bids.best(), self.asks.best());
-        for level in &delta.bids {
-            self.bids.set(*level);
-        }
-        for level in &delta.asks {
-            self.asks.set(*level);
-        }
+        let set = self.bids.set_all(&delta.bids).and_then(|()| self.asks.set_all(&delta.asks));
+        set.map_err(|_| self.broken(BookError::DoesNotFit))?;
         self.update_id = delta.last_update_id;
         self.is_first_after_snapshot = false;
         self.ts_recv = self.ts_recv.max(delta.ts_recv);
@@ -260,12 +260,14 @@ impl OrderBook {
     }
 
     /// Bid levels of the depth, best first.
-    pub fn bids(&self) -> impl ExactSizeIterator<Item = Level> + '_ {
+    #[must_use]
+    pub fn bids(&self) -> Levels<'_> {
         self.bids.iter()
     }
 
     /// Ask levels of the depth, best first.
-    pub fn asks(&self) -> impl ExactSizeIterator<Item = Level> + '_ {
+    #[must_use]
+    pub fn asks(&self) -> Levels<'_> {
         self.asks.iter()
     }
 
