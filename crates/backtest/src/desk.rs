@@ -133,7 +133,7 @@ impl Desk {
     }
 
     /// What has arrived, in the engine's words; `None` for what the engine does not hear.
-    pub(crate) fn to_event(&mut self, delivery: Delivery) -> Option<ExecutionEvent> {
+    pub(crate) fn read(&mut self, delivery: Delivery) -> Option<ExecutionEvent> {
         let at = delivery.at;
         match delivery.payload {
             Payload::Event(SimEvent::Execution(report)) => Some(ExecutionEvent::Report(bridge::report(&report, at))),

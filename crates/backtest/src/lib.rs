@@ -10,6 +10,7 @@
 mod desk;
 mod replay;
 mod report;
+mod sync;
 
 pub use replay::{BacktestError, NoticeObserver, Replay, ReplayConfig};
 pub use report::ReplayReport;

@@ -5,6 +5,7 @@
 
 use crate::desk::Desk;
 use crate::report::{self, ReplayReport};
+use crate::sync::Sync;
 use keel_engine::{Effect, Engine, EngineConfig, EngineError, Notice, Outbox, StateDigest};
 use keel_model::{Asset, Command, Event, ExecutionEvent, ExitPolicy, MarketEvent, Notional, StatusSnapshot, Timestamp};
 use keel_sim::{Delivery, MarketKind, MatchingEngine, SimConfig, SimError};
@@ -78,6 +79,7 @@ pub struct Replay {
     next_timer: Timestamp,
     is_started: bool,
     refused: u64,
+    syncs: Vec<Sync>,
     // Reused from event to event.
     effects: Vec<Effect>,
     deliveries: Vec<Delivery>,
@@ -104,6 +106,7 @@ impl Replay {
             venue.add_market(instrument.clone(), MarketKind::External)?;
         }
         let account = venue.add_account(&config.balances)?;
+        let syncs = config.engine.instruments.iter().map(|_| Sync::default()).collect();
         Ok(Self {
             engine: Engine::new(config.engine, strategies)?,
             desk: Desk::new(venue, account, recv_window_ms),
@@ -118,6 +121,7 @@ impl Replay {
             next_timer: Timestamp::ZERO,
             is_started: false,
             refused: 0,
+            syncs,
             effects: Vec::with_capacity(64),
             deliveries: Vec::with_capacity(64),
             immediate: Vec::with_capacity(8),
@@ -140,6 +144,24 @@ impl Replay {
             self.refused += 1;
             return;
         }
+        match (event, self.syncs.get_mut(event.instrument().index())) {
+            (MarketEvent::BookDelta(delta), Some(sync)) => {
+                if sync.delta(delta) {
+                    self.decide_on(event);
+                }
+            }
+            (MarketEvent::BookSnapshot(snapshot), Some(sync)) => {
+                let following = sync.snapshot(snapshot);
+                self.decide_on(event);
+                for delta in following {
+                    self.decide_on(&MarketEvent::BookDelta(delta));
+                }
+            }
+            _ => self.decide_on(event),
+        }
+    }
+
+    fn decide_on(&mut self, event: &MarketEvent) {
         self.engine.process_market(event, &mut self.outbox);
         self.dispatch();
     }
@@ -245,7 +267,7 @@ impl Replay {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         self.desk.arrivals(at, &mut deliveries);
         for delivery in deliveries.drain(..) {
-            let Some(event) = self.desk.to_event(delivery) else { continue };
+            let Some(event) = self.desk.read(delivery) else { continue };
             self.engine.process_execution(at, &event, &mut self.outbox);
             self.dispatch();
         }

@@ -3,8 +3,8 @@
 //! What was taken is gone until it is shown anew: only quantity that is added to a level, or a level that returns after it
 //! was gone, can be taken again; what leaves a level leaves from what is still to be had first.
 
-use keel_model::Side;
-use std::collections::BTreeMap;
+use keel_model::{BookDelta, Side};
+use std::collections::{BTreeMap, VecDeque};
 
 /// One level: what the recording shows, and what of it is still to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub(crate) struct ExternalBook {
     /// Best bid and ask as last told by themselves, with their update id; newer than the deltas around them.
     pub(crate) top: Option<TopInt>,
     pub(crate) has_snapshot: bool,
+    /// Deltas that came while a snapshot is missing or after a gap: the next snapshot may be older than they are.
+    pub(crate) early: VecDeque<BookDelta>,
+    /// Is a snapshot missing, or is there a gap since the last one?
+    pub(crate) is_behind_gap: bool,
     pub(crate) gaps: u64,
     pub(crate) unreadable: u64,
 }
@@ -49,7 +53,18 @@ pub(crate) struct LevelChange {
     pub(crate) traded: i64,
 }
 
+/// Most deltas kept for a snapshot to join; the oldest leaves first. More than three minutes of a 100 ms stream.
+const EARLY_MAX: usize = 2_048;
+
 impl ExternalBook {
+    /// Keeps a delta for a snapshot that is still to come.
+    pub(crate) fn keep_early(&mut self, delta: &BookDelta) {
+        if self.early.len() >= EARLY_MAX {
+            self.early.pop_front();
+        }
+        self.early.push_back(delta.clone());
+    }
+
     const fn side(&self, side: Side) -> &BTreeMap<i64, ExternalLevel> {
         match side {
             Side::Buy => &self.bids,

@@ -267,8 +267,12 @@ impl MatchingEngine {
             let is_next = delta.previous_update_id == external.last_id || delta.first_update_id <= external.last_id + 1;
             if external.last_id > 0 && !is_next {
                 external.gaps += 1;
+                external.is_behind_gap = true;
             }
             external.last_id = delta.last_update_id;
+            if external.is_behind_gap || !external.has_snapshot {
+                external.keep_early(delta);
+            }
         }
         self.show_levels(m, Side::Buy, &delta.bids, changes);
         self.show_levels(m, Side::Sell, &delta.asks, changes);
@@ -280,6 +284,14 @@ impl MatchingEngine {
     }
 
     fn recorded_snapshot(&mut self, m: usize, snapshot: &BookSnapshot, changes: &mut Vec<LevelChange>) {
+        let known = self.markets[m].external.as_ref();
+        let is_older = snapshot.last_update_id > 0
+            && known.is_some_and(|known| {
+                known.has_snapshot && !known.is_behind_gap && snapshot.last_update_id < known.last_id
+            });
+        if is_older {
+            return;
+        }
         for (side, levels) in [(Side::Buy, &snapshot.bids), (Side::Sell, &snapshot.asks)] {
             let mut kept: Vec<i64> = levels.iter().filter_map(|level| self.price_units(m, level.price)).collect();
             kept.sort_unstable();
@@ -289,11 +301,17 @@ impl MatchingEngine {
             self.show_levels(m, side, levels, changes);
         }
         let Some(external) = &mut self.markets[m].external else { return };
-        external.has_snapshot = true;
-        external.last_id = external.last_id.max(snapshot.last_update_id);
-        match external.top {
-            Some(top) if top.update_id > snapshot.last_update_id => self.apply_top(m, &top, changes),
-            _ => external.top = None,
+        (external.has_snapshot, external.is_behind_gap) = (true, false);
+        external.last_id = snapshot.last_update_id;
+        if external.top.is_some_and(|top| top.update_id <= snapshot.last_update_id) {
+            external.top = None;
+        }
+        // A snapshot asked for is often older than the deltas that came meanwhile: they follow it.
+        for delta in std::mem::take(&mut external.early) {
+            self.recorded_delta(m, &delta, changes);
+        }
+        if let Some(top) = self.markets[m].external.as_ref().and_then(|external| external.top) {
+            self.apply_top(m, &top, changes);
         }
     }
 

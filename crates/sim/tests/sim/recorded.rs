@@ -231,6 +231,27 @@ fn a_recording_without_a_snapshot_gives_the_top_and_a_partial_depth() {
 }
 
 #[test]
+fn a_snapshot_older_than_the_deltas_around_it_is_followed_by_them() {
+    let mut w = world(QueueModel::RiskAverse);
+    delta(&mut w, 1, 5, &[("59000", "1")], &[]);
+    delta(&mut w, 6, 8, &[("59990", "0"), ("59980", "3")], &[]);
+    top(&mut w, 9, ("60000", "0.7"), ("60010", "0.5"));
+    snapshot(&mut w, 6, &[("60000", "1"), ("59990", "2")], &[("60010", "0.5"), ("60020", "2")]);
+    let (bids, asks) = depth(&w);
+    assert_eq!(bids, levels(&[("60000", "0.7"), ("59980", "3")]));
+    assert_eq!(asks, levels(&[("60010", "0.5"), ("60020", "2")]));
+    delta(&mut w, 9, 10, &[("59970", "1")], &[]);
+    assert_eq!(w.engine.recorded_status(ID).unwrap().gaps, 0);
+    // An old snapshot without need changes nothing; after a gap any snapshot is taken.
+    snapshot(&mut w, 4, &[("50000", "1")], &[("70000", "1")]);
+    assert_eq!(depth(&w).0.len(), 3);
+    delta(&mut w, 13, 14, &[("59960", "1")], &[]);
+    assert_eq!(w.engine.recorded_status(ID).unwrap().gaps, 1);
+    snapshot(&mut w, 12, &[("59990", "1")], &[("60030", "1")]);
+    assert_eq!(depth(&w).0, levels(&[("59990", "1"), ("59960", "1")]));
+}
+
+#[test]
 fn a_side_that_runs_empty_and_numbers_that_do_not_fit_are_survived() {
     let mut w = standard(QueueModel::RiskAverse);
     top(&mut w, 30, ("60000", "1"), ("0", "0"));
