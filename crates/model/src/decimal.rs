@@ -461,10 +461,12 @@ macro_rules! narrow {
             #[inline]
             fn cmp(&self, other: &Self) -> Ordering {
                 if self.scale == other.scale {
-                    self.mantissa.cmp(&other.mantissa)
-                } else {
-                    cmp_wide(i128::from(self.mantissa), self.scale, i128::from(other.mantissa), other.scale)
+                    return self.mantissa.cmp(&other.mantissa);
                 }
+                // 64 bits times 10^18 fit into 128 bits, so the coarser one can always be brought to the finer scale.
+                let up = |mantissa: i64, by: u8| i128::from(mantissa) * pow10(by).unwrap_or(1);
+                let scale = self.scale.max(other.scale);
+                up(self.mantissa, scale - self.scale).cmp(&up(other.mantissa, scale - other.scale))
             }
         }
         impl Hash for $name {

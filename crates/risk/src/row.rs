@@ -40,6 +40,8 @@ pub(crate) struct Sized {
 /// The live reference price.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reference {
+    /// The quote as it came; the same quote again costs a comparison.
+    raw: (Price, Price),
     pub(crate) bid: i64,
     pub(crate) ask: i64,
     pub(crate) mid: i64,
@@ -189,9 +191,18 @@ impl Row {
     /// A new best bid and ask. Crossed, empty or jumping quotes are remembered as such (RC-16).
     #[inline]
     pub(crate) fn on_quote(&mut self, bid: Price, ask: Price, ts: Timestamp, jump_bps: u32, hold_ms: u64) {
-        let units = (price_units(bid, self.price_scale), price_units(ask, self.price_scale));
         let reference = &mut self.reference;
         reference.ts = ts;
+        let is_same = |a: Price, b: Price| a.mantissa() == b.mantissa() && a.scale() == b.scale();
+        if reference.is_sane
+            && reference.jump.is_none()
+            && is_same(bid, reference.raw.0)
+            && is_same(ask, reference.raw.1)
+        {
+            return;
+        }
+        reference.raw = (bid, ask);
+        let units = (price_units(bid, self.price_scale), price_units(ask, self.price_scale));
         let (Some(bid), Some(ask)) = units else {
             reference.is_sane = false;
             return;
