@@ -1,7 +1,7 @@
-//! A bid and an ask around the middle of the book: an example to copy.
+//! Bids and asks around the middle of the book: an example to copy.
 //!
-//! Invariants: at most one working order per side; a quote that is off is cancelled first, and the new one is placed when
-//! the venue has said that the old one is gone, so exposure never doubles; at most one request per side and
+//! Invariants: at most one working order per side and level; a quote that is off is cancelled first, and the new one is
+//! placed when the venue has said that the old one is gone, so exposure never doubles; at most one request per quote and
 //! `requote_interval_ms`; on spot it offers no more than the account holds free; without a live book it has no quotes.
 //! Per tick it does a few float operations; exact decimals come in only when an order is made.
 
@@ -24,6 +24,20 @@ pub const PARAMS: &[ParamSpec] = &[
         default: "500",
         unit: "quote asset",
         description: "Value of each quote.",
+    },
+    ParamSpec {
+        name: "levels_count",
+        kind: ParamKind::Whole(1, 20),
+        default: "1",
+        unit: "quotes",
+        description: "Quotes on each side.",
+    },
+    ParamSpec {
+        name: "level_step_bps",
+        kind: ParamKind::Real(0.0, 1_000.0),
+        default: "1",
+        unit: "basis points",
+        description: "Distance from one quote to the next on the same side.",
     },
     ParamSpec {
         name: "half_spread_bps",
@@ -72,7 +86,7 @@ struct Working {
     is_canceling: bool,
 }
 
-/// One side's quote.
+/// One quote.
 #[derive(Clone, Copy, Debug)]
 struct Quote {
     working: Option<Working>,
@@ -85,6 +99,13 @@ impl Quote {
     const fn new() -> Self {
         Self { working: None, ts_next: Timestamp::ZERO, refusals: 0 }
     }
+}
+
+/// Which quote: the side and its distance from the middle, in levels.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    side: Side,
+    level: usize,
 }
 
 /// What the market looks like at one tick, in floats.
@@ -108,8 +129,10 @@ pub struct MarketMaker {
     skew: f64,
     tick: f64,
     position: f64,
-    bid: Quote,
-    ask: Quote,
+    level_step: f64,
+    /// Nearest to the middle first.
+    bids: Vec<Quote>,
+    asks: Vec<Quote>,
 }
 
 impl MarketMaker {
@@ -123,6 +146,7 @@ impl MarketMaker {
             );
             return Err(settings.contradiction(cause));
         }
+        let levels = usize::try_from(settings.whole("levels_count")?).unwrap_or(1);
         Ok(Self {
             instrument,
             quote_notional,
@@ -134,41 +158,51 @@ impl MarketMaker {
             skew: settings.real("skew_bps")? / 1e4,
             tick: 0.0,
             position: 0.0,
-            bid: Quote::new(),
-            ask: Quote::new(),
+            level_step: settings.real("level_step_bps")? / 1e4,
+            bids: vec![Quote::new(); levels],
+            asks: vec![Quote::new(); levels],
         })
     }
 
-    /// Brings both quotes to where they belong, or away when there is no market.
+    /// Brings all quotes to where they belong, or away when there is no market.
     #[inline]
     fn requote(&mut self, ctx: &mut Context<'_>, market: Option<Market>) {
         for side in [Side::Buy, Side::Sell] {
-            let target = market.and_then(|market| self.target(ctx, side, market));
             let reach = market.map_or(0.0, |market| (self.requote * market.mid).max(self.tick));
-            let now = ctx.now();
-            let quote = self.quote_mut(side);
-            match (quote.working, target) {
-                (Some(working), _) if working.is_canceling => {}
-                (Some(working), Some(target)) if (working.price - target).abs() <= reach => {}
-                (None, None) => {}
-                _ if now < quote.ts_next => {}
-                (Some(working), _) => {
-                    quote.working = Some(Working { is_canceling: true, ..working });
-                    self.spend(side, now);
-                    ctx.cancel(working.id);
-                }
-                (None, Some(target)) => {
-                    self.spend(side, now);
-                    self.place(ctx, side, target);
-                }
+            for level in 0..self.bids.len() {
+                let at = Place { side, level };
+                let target = market.and_then(|market| self.target(ctx, at, market));
+                self.requote_one(ctx, at, target, reach);
             }
         }
     }
 
-    /// Where a side's quote belongs; `None` where it should not be.
     #[inline]
-    fn target(&self, ctx: &Context<'_>, side: Side, market: Market) -> Option<f64> {
-        let sign = side.sign() as f64;
+    fn requote_one(&mut self, ctx: &mut Context<'_>, at: Place, target: Option<f64>, reach: f64) {
+        let now = ctx.now();
+        let interval = self.requote_interval;
+        let Some(quote) = self.quote_mut(at) else { return };
+        match (quote.working, target) {
+            (Some(working), _) if working.is_canceling => {}
+            (Some(working), Some(target)) if (working.price - target).abs() <= reach => {}
+            (None, None) => {}
+            _ if now < quote.ts_next => {}
+            (Some(working), _) => {
+                quote.working = Some(Working { is_canceling: true, ..working });
+                quote.ts_next = now.plus(interval);
+                ctx.cancel(working.id);
+            }
+            (None, Some(target)) => {
+                quote.ts_next = now.plus(interval);
+                self.place(ctx, at, target);
+            }
+        }
+    }
+
+    /// Where a quote belongs; `None` where it should not be.
+    #[inline]
+    fn target(&self, ctx: &Context<'_>, Place { side, level }: Place, market: Market) -> Option<f64> {
+        let (sign, depth) = (side.sign() as f64, level as f64);
         let held = self.position * market.mid;
         let is_reducing = held * sign < 0.0;
         match ctx.trading_state() {
@@ -176,12 +210,12 @@ impl MarketMaker {
             TradingState::Reducing if is_reducing => {}
             TradingState::Reducing | TradingState::Halted => return None,
         }
-        if held * sign + self.quote_value > self.inventory_max && !is_reducing {
+        if held * sign + self.quote_value * (depth + 1.0) > self.inventory_max && (!is_reducing || level > 0) {
             return None;
         }
         let fullness = (held / self.inventory_max).clamp(-1.0, 1.0);
         let center = market.mid * (1.0 - self.skew * fullness);
-        let target = center * (1.0 - sign * self.half_spread);
+        let target = center * (1.0 - sign * (self.half_spread + self.level_step * depth));
         // Post-only: never at or beyond the other side's best.
         Some(match side {
             Side::Buy => target.min(market.ask - self.tick),
@@ -189,11 +223,13 @@ impl MarketMaker {
         })
     }
 
-    fn place(&mut self, ctx: &mut Context<'_>, side: Side, target: f64) {
-        let Some(intent) = self.intent(ctx, side, target) else { return self.refused(side, ctx.now()) };
+    fn place(&mut self, ctx: &mut Context<'_>, at: Place, target: f64) {
+        let Some(intent) = self.intent(ctx, at.side, target) else { return self.refused(at, ctx.now()) };
         let price = intent.price.map_or(target, Price::to_f64);
         let id = ctx.submit(intent);
-        self.quote_mut(side).working = Some(Working { id, price, is_canceling: false });
+        if let Some(quote) = self.quote_mut(at) {
+            quote.working = Some(Working { id, price, is_canceling: false });
+        }
     }
 
     /// The order for a quote; `None` when the account does not hold enough for the least order.
@@ -212,22 +248,24 @@ impl MarketMaker {
         Some(OrderIntent::post_only(self.instrument, side, quantity, price, OrderPurpose::Entry))
     }
 
-    const fn quote_mut(&mut self, side: Side) -> &mut Quote {
-        match side {
-            Side::Buy => &mut self.bid,
-            Side::Sell => &mut self.ask,
+    fn quote_mut(&mut self, at: Place) -> Option<&mut Quote> {
+        match at.side {
+            Side::Buy => self.bids.get_mut(at.level),
+            Side::Sell => self.asks.get_mut(at.level),
         }
     }
 
-    /// Notes a request: the next one has to wait.
-    fn spend(&mut self, side: Side, now: Timestamp) {
-        let interval = self.requote_interval;
-        self.quote_mut(side).ts_next = now.plus(interval);
+    /// The quote that an order of ours is working for.
+    fn find(&self, side: Side, id: ClientOrderId) -> Option<(Place, Working)> {
+        let quotes = if side == Side::Buy { &self.bids } else { &self.asks };
+        quotes.iter().enumerate().find_map(|(level, quote)| {
+            quote.working.filter(|working| working.id == id).map(|working| (Place { side, level }, working))
+        })
     }
 
-    fn refused(&mut self, side: Side, now: Timestamp) {
+    fn refused(&mut self, at: Place, now: Timestamp) {
         let interval = self.requote_interval;
-        let quote = self.quote_mut(side);
+        let Some(quote) = self.quote_mut(at) else { return };
         let wait = interval.saturating_mul(1 << quote.refusals.min(16)).clamp(interval, BACKOFF_MAX.max(interval));
         quote.ts_next = now.plus(wait);
         quote.refusals = quote.refusals.saturating_add(1);
@@ -286,20 +324,19 @@ impl Strategy for MarketMaker {
 
     fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
         let now = ctx.now();
-        let side = update.side;
-        let quote = self.quote_mut(side);
-        let Some(working) = quote.working.filter(|working| working.id == update.client_order_id) else { return };
+        let Some((at, working)) = self.find(update.side, update.client_order_id) else { return };
+        let Some(quote) = self.quote_mut(at) else { return };
         match update.kind {
             OrderUpdateKind::CancelRejected(_) => {
                 // Filled or gone meanwhile, mostly; its own end will say so. If not, the next tick cancels again.
                 quote.working = Some(Working { is_canceling: false, ..working });
-                self.refused(side, now);
+                self.refused(at, now);
             }
             kind if kind.is_terminal() => {
                 quote.working = None;
                 match kind {
                     OrderUpdateKind::Filled | OrderUpdateKind::Canceled => quote.refusals = 0,
-                    _ => self.refused(side, now),
+                    _ => self.refused(at, now),
                 }
             }
             _ => {}

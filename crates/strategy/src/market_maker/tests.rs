@@ -168,6 +168,20 @@ fn refusals_slow_it_down_and_an_order_under_way_is_waited_for() {
 }
 
 #[test]
+fn several_levels_stand_a_step_apart_and_stop_where_the_inventory_would_be_too_large() {
+    let params =
+        Params::new().with("levels_count", 5).with("level_step_bps", 10).with("inventory_notional_max_quote", 1_500);
+    let (mut desk, mut strategy) = started("2", "100000", &params);
+    desk.tick(&mut strategy, 1_000, "59999.98", "60000.02");
+    let (bids, asks) = prices(&desk);
+    assert_eq!((bids.len(), asks.len()), (3, 3), "three quotes of 500 fit into 1,500");
+    for pair in bids.windows(2).chain(asks.windows(2)) {
+        let step = f64::abs(pair[0] - pair[1]);
+        assert!((step - 60.0).abs() < 0.05, "{step} apart");
+    }
+}
+
+#[test]
 fn a_market_maker_that_could_never_quote_is_refused() {
     let params = Params::new().with("quote_notional_quote", 500).with("inventory_notional_max_quote", 400);
     assert!(build(NAME, ID, &params).unwrap_err().to_string().contains("it would never quote"));
