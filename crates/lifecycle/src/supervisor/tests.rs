@@ -203,9 +203,10 @@ fn blocked_task_is_named_by_two_readings_of_the_registry() {
     let group = supervisor.group("strategies");
     let (release, wait) = std::sync::mpsc::sync_channel::<()>(1);
     let (entered, has_entered) = std::sync::mpsc::sync_channel::<()>(1);
-    group.spawn("stuck", TaskKind::Background, async move {
+    group.spawn_with("stuck", TaskKind::Background, |token| async move {
         entered.send(()).unwrap();
         wait.recv().unwrap();
+        token.cancelled().await;
     });
     group.spawn_with("idle", TaskKind::Critical, |token| async move { token.cancelled().await });
     has_entered.recv().unwrap();
@@ -213,5 +214,10 @@ fn blocked_task_is_named_by_two_readings_of_the_registry() {
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(supervisor.registry().blocked_since(&earlier), ["strategies/stuck"]);
     release.send(()).unwrap();
+    let is_free = (0..5000).any(|_| {
+        std::thread::sleep(Duration::from_millis(2));
+        supervisor.registry().blocked_since(&earlier).is_empty()
+    });
+    assert!(is_free, "it goes on and is live, so it blocks nobody any more");
     assert!(runtime.block_on(group.stop(Duration::from_secs(20))).is_clean());
 }

@@ -59,6 +59,7 @@ pub(crate) const CASES: &[Case] = &[
     case("slow_drain_one_ctrl_c_130", slow_drain_once),
     case("slow_drain_two_ctrl_c_130_when_nothing_is_left", slow_drain_twice),
     case("slow_drain_two_ctrl_c_1_when_an_order_is_left", slow_drain_left),
+    case("two_ctrl_c_and_a_task_whose_step_was_cut_130", cut_straggler),
     case("sigterm_then_ctrl_c_130", sigterm_then_ctrl_c),
     case("hung_essential_step_three_ctrl_c_1_within_a_second", three_signals),
     case("runtime_blocked_single_1_by_the_watchdog", || blocked("block-single")),
@@ -140,6 +141,11 @@ fn slow_drain_once() {
 fn slow_drain_twice() {
     let played = settling("slow", &[Signal::INT, Signal::INT]);
     played.expect(130, &[DONE, "cut by the urgent stop", "step stop-coordinator runs", "step flush-store runs"]);
+}
+
+fn cut_straggler() {
+    // Its step was cut on demand, it was aborted afterwards, nothing is left: no failure.
+    settling("slow-stubborn", &[Signal::INT, Signal::INT]).expect(130, &[DONE, "cut by the urgent stop", FLUSHED]);
 }
 
 fn sigterm_then_ctrl_c() {

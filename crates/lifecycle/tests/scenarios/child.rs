@@ -164,7 +164,7 @@ async fn start(scenario: String, context: RunContext) -> Result<(), String> {
         _ => {}
     }
     for (group, task) in [("market-streams", "binance"), ("execution", "order-manager"), ("exchange/venue", "rest")] {
-        let stubborn = scenario == "stubborn" && task == "order-manager";
+        let stubborn = scenario.ends_with("stubborn") && task == "order-manager";
         context.supervisor.group(group).spawn_with(task, TaskKind::Critical, move |token| async move {
             if stubborn {
                 std::future::pending::<()>().await;
