@@ -1,0 +1,607 @@
+//! The venue's state behind one lock: the matching engine, the subscriptions and what is derived from the engine's events.
+//!
+//! Every request takes the lock, runs on the engine, and hands the events on with [`Core::pump`] before it lets go, so that
+//! subscribers see events in the order they happened. Critical sections are short: no IO and no waiting in them.
+
+use crate::encode::{self, AggTrade, OrderLabels};
+use crate::hub::{Conn, Hub, UserForm};
+use crate::json::TimeUnit;
+use crate::limits::Limiter;
+use crate::replay_book::ReplayBook;
+use crate::stats::Counters;
+use crate::stream_name::{Scope, StreamKey, StreamKind};
+use keel_model::{Instrument, InstrumentId, Level, Price, Quantity, Side, Timestamp};
+use keel_sim::rng::Rng;
+use keel_sim::{AccountId, BookChange, ClientId, ExecReport, MatchingEngine, OrderId, PublicTrade, SimEvent};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Aggregate trades kept per symbol.
+const AGG_TRADES_MAX: usize = 10_000;
+/// Orders whose labels are kept; the oldest are forgotten first.
+const LABELS_MAX: usize = 65_536;
+/// Amendments kept; the oldest are forgotten first.
+const AMENDMENTS_MAX: usize = 10_000;
+
+/// Changes of a book since they were last sent.
+#[derive(Debug)]
+pub(crate) struct PendingDepth {
+    /// Last update id sent.
+    sent: u64,
+    /// Last update id seen.
+    last: u64,
+    bids: BTreeMap<Price, Quantity>,
+    asks: BTreeMap<Price, Quantity>,
+}
+
+impl PendingDepth {
+    const fn new(sent: u64) -> Self {
+        Self { sent, last: sent, bids: BTreeMap::new(), asks: BTreeMap::new() }
+    }
+
+    fn add(&mut self, side: Side, level: Level, update_id: u64) {
+        if update_id <= self.sent {
+            return;
+        }
+        self.last = self.last.max(update_id);
+        let levels = if side == Side::Buy { &mut self.bids } else { &mut self.asks };
+        levels.insert(level.price, level.quantity);
+    }
+
+    /// Ids and levels of the next event; `None` when nothing changed.
+    fn take(&mut self) -> Option<DepthChange> {
+        if self.last <= self.sent {
+            return None;
+        }
+        let ids = (self.sent + 1, self.last);
+        self.sent = self.last;
+        let level = |(price, quantity)| Level { price, quantity };
+        let bids = std::mem::take(&mut self.bids).into_iter().rev().map(level).collect();
+        let asks = std::mem::take(&mut self.asks).into_iter().map(level).collect();
+        Some(DepthChange { ids, bids, asks })
+    }
+}
+
+/// What one depth event says: first and last update id, changed levels.
+#[derive(Debug)]
+struct DepthChange {
+    ids: (u64, u64),
+    bids: Vec<Level>,
+    asks: Vec<Level>,
+}
+
+/// One amendment of an order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Amendment {
+    pub(crate) account: AccountId,
+    pub(crate) instrument: InstrumentId,
+    pub(crate) order_id: OrderId,
+    pub(crate) execution_id: u64,
+    pub(crate) old_id: ClientId,
+    pub(crate) new_id: ClientId,
+    pub(crate) old_quantity: Quantity,
+    pub(crate) new_quantity: Quantity,
+    pub(crate) ts: Timestamp,
+}
+
+/// One symbol as the venue shows it.
+#[derive(Debug)]
+pub(crate) struct Symbol {
+    /// The engine's index.
+    pub(crate) id: InstrumentId,
+    /// `BTCUSDT`.
+    pub(crate) name: String,
+    /// `btcusdt`.
+    pub(crate) lower: String,
+    /// Status word when it is not what the engine says.
+    pub(crate) status_word: Option<String>,
+    /// Aggregate trades, oldest first.
+    pub(crate) aggs: VecDeque<AggTrade>,
+    /// Stream kinds that come as recorded frames.
+    pub(crate) recorded: HashSet<StreamKind>,
+    /// The recorded book by its deltas alone, once it had a snapshot.
+    pub(crate) book: Option<ReplayBook>,
+    next_agg: u64,
+    open_agg: Option<AggTrade>,
+    pending: [Option<PendingDepth>; 2],
+    update_id: u64,
+    is_changed: bool,
+    last_trade: Timestamp,
+    shown_klines: HashMap<StreamKind, Timestamp>,
+}
+
+/// Faults of the account streams; each counts down.
+#[derive(Debug, Default)]
+pub(crate) struct UserFaults {
+    pub(crate) drop_next: u32,
+    pub(crate) repeat_next: u32,
+    pub(crate) is_stalled: bool,
+}
+
+/// The state.
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// The matching engine.
+    pub(crate) engine: MatchingEngine,
+    /// The subscriptions.
+    pub(crate) hub: Hub,
+    /// The symbols, by dense index.
+    pub(crate) symbols: Vec<Symbol>,
+    /// Market data streams send nothing.
+    pub(crate) is_market_stalled: bool,
+    /// So many depth events of a symbol are swallowed.
+    pub(crate) skip_depth: HashMap<u32, u32>,
+    /// Faults of account streams.
+    pub(crate) user_faults: UserFaults,
+    /// Amendments, oldest first.
+    pub(crate) amendments: VecDeque<Amendment>,
+    by_name: HashMap<String, u32>,
+    events: Vec<SimEvent>,
+    labels: HashMap<OrderId, OrderLabels>,
+    label_order: VecDeque<OrderId>,
+    ids: Rng,
+    counters: Arc<Counters>,
+}
+
+impl Core {
+    /// The state around an engine that has its instruments and accounts.
+    pub(crate) fn new(engine: MatchingEngine, accounts: usize, ids: Rng, counters: Arc<Counters>) -> Self {
+        let symbols: Vec<Symbol> = engine.instruments().map(Symbol::new).collect();
+        let by_name = symbols.iter().enumerate().map(|(at, symbol)| (symbol.name.clone(), at as u32)).collect();
+        Self {
+            engine,
+            hub: Hub::new(accounts),
+            symbols,
+            is_market_stalled: false,
+            skip_depth: HashMap::new(),
+            user_faults: UserFaults::default(),
+            amendments: VecDeque::new(),
+            by_name,
+            events: Vec::with_capacity(256),
+            labels: HashMap::new(),
+            label_order: VecDeque::new(),
+            ids,
+            counters,
+        }
+    }
+
+    /// A symbol's index by its name.
+    pub(crate) fn symbol_index(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A symbol by its name.
+    pub(crate) fn symbol(&self, name: &str) -> Option<&Symbol> {
+        self.symbols.get(*self.by_name.get(name)? as usize)
+    }
+
+    /// A symbol's name by the engine's index.
+    pub(crate) fn name_of(&self, id: InstrumentId) -> &str {
+        self.symbols.iter().find(|symbol| symbol.id == id).map_or("", |symbol| symbol.name.as_str())
+    }
+
+    /// The stream that a name means.
+    pub(crate) fn stream_key(&self, name: &str) -> Option<StreamKey> {
+        crate::stream_name::parse(name, |lower| {
+            self.symbols.iter().position(|symbol| symbol.lower == lower).and_then(|at| u32::try_from(at).ok())
+        })
+    }
+
+    /// A made-up client order id of Binance's shape.
+    pub(crate) fn make_id(&mut self) -> ClientId {
+        const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let text: String =
+            (0..22).map(|_| char::from(DIGITS.get(self.ids.below(62) as usize).copied().unwrap_or(b'0'))).collect();
+        ClientId::truncated(&text)
+    }
+
+    /// A made-up secret word of 60 letters, such as a listenKey.
+    pub(crate) fn make_key(&mut self) -> String {
+        (0..3).map(|_| self.make_id().to_string()).collect::<String>().chars().take(60).collect()
+    }
+
+    /// Keeps a client's labels of an order.
+    pub(crate) fn set_labels(&mut self, order: OrderId, labels: OrderLabels) {
+        if labels == OrderLabels::default() {
+            return;
+        }
+        if self.label_order.len() >= LABELS_MAX
+            && let Some(oldest) = self.label_order.pop_front()
+        {
+            self.labels.remove(&oldest);
+        }
+        self.labels.insert(order, labels);
+        self.label_order.push_back(order);
+    }
+
+    /// A client's labels of an order.
+    pub(crate) fn labels(&self, order: OrderId) -> OrderLabels {
+        self.labels.get(&order).copied().unwrap_or_default()
+    }
+
+    /// Remembers an amendment.
+    pub(crate) fn add_amendment(&mut self, amendment: Amendment) {
+        if self.amendments.len() >= AMENDMENTS_MAX {
+            self.amendments.pop_front();
+        }
+        self.amendments.push_back(amendment);
+    }
+
+    /// Takes the engine's events in, without handing them on yet.
+    pub(crate) fn collect(&mut self) {
+        self.engine.drain_events(&mut self.events);
+    }
+
+    /// The last execution report taken in that is about an order.
+    pub(crate) fn last_report(&self, order: OrderId) -> Option<&ExecReport> {
+        self.events.iter().rev().find_map(|event| match event {
+            SimEvent::Execution(report) if report.order.order_id == order => Some(report),
+            _ => None,
+        })
+    }
+
+    /// Subscribes a connection to a market stream.
+    pub(crate) fn subscribe(&mut self, name: &str, conn: &Arc<Conn>) {
+        let Some(key) = self.stream_key(name) else { return };
+        if let (Scope::Symbol(at), StreamKind::Depth { fast }) = (key.scope, key.kind)
+            && let Some(symbol) = self.symbols.get_mut(at as usize)
+        {
+            let update_id = symbol.update_id;
+            if let Some(slot) = symbol.pending.get_mut(usize::from(fast)) {
+                slot.get_or_insert_with(|| PendingDepth::new(update_id));
+            }
+        }
+        self.hub.subscribe(key, name, conn);
+    }
+
+    /// Ends a subscription to a market stream.
+    pub(crate) fn unsubscribe(&mut self, name: &str, id: u64) {
+        if let Some(key) = self.stream_key(name) {
+            self.hub.unsubscribe(key, id);
+        }
+    }
+
+    /// Hands all events on.
+    pub(crate) fn pump(&mut self, limiter: &Mutex<Limiter>) {
+        self.collect();
+        let mut events = std::mem::take(&mut self.events);
+        for event in &events {
+            match event {
+                SimEvent::Execution(report) => self.on_execution(report, limiter),
+                SimEvent::List(report) => {
+                    let symbol = self.name_of(report.list.instrument).to_owned();
+                    let make = |unit: TimeUnit| encode::list_status(unit, &symbol, report);
+                    self.publish_user(report.list.account, make);
+                }
+                SimEvent::Balances(update) => {
+                    self.publish_user(update.account, |unit| encode::account_position(unit, update));
+                }
+                SimEvent::Trade(trade) => self.on_trade(trade),
+                SimEvent::Book(change) => self.on_book(change),
+                SimEvent::Top(top) => {
+                    let Some(at) = self.position(top.instrument) else { continue };
+                    if let Some(symbol) = self.symbols.get_mut(at as usize) {
+                        symbol.is_changed = true;
+                    }
+                    let key = StreamKey { scope: Scope::Symbol(at), kind: StreamKind::BookTicker };
+                    self.publish(key, |unit, symbol| encode::book_ticker_event(unit, symbol, top));
+                }
+            }
+        }
+        events.clear();
+        self.events = events;
+        self.close_aggs();
+    }
+
+    fn position(&self, id: InstrumentId) -> Option<u32> {
+        let at = self.symbols.iter().position(|symbol| symbol.id == id)?;
+        u32::try_from(at).ok()
+    }
+
+    fn on_execution(&mut self, report: &ExecReport, limiter: &Mutex<Limiter>) {
+        let account = report.order.account;
+        if encode::is_first_fill(report) {
+            limiter.lock().first_fill(account.0, report.is_maker, report.ts_transact);
+        }
+        if report.trade_id.is_some() {
+            self.counters.fills.fetch_add(1, Ordering::Relaxed);
+        }
+        if !self.hub.is_user_wanted(account.0) {
+            return;
+        }
+        let symbol = self.name_of(report.order.instrument).to_owned();
+        let labels = self.labels(report.order.order_id);
+        self.publish_user(account, |unit| encode::execution_report(unit, &symbol, report, labels));
+    }
+
+    /// Sends an event to an account's subscribers, as far as faults let it pass.
+    pub(crate) fn publish_user(&mut self, account: AccountId, make: impl Fn(TimeUnit) -> String) {
+        if self.user_faults.is_stalled || !self.hub.is_user_wanted(account.0) {
+            return;
+        }
+        if self.user_faults.drop_next > 0 {
+            self.user_faults.drop_next -= 1;
+            return;
+        }
+        self.hub.publish_user(account.0, &make);
+        if self.user_faults.repeat_next > 0 {
+            self.user_faults.repeat_next -= 1;
+            self.hub.publish_user(account.0, &make);
+        }
+    }
+
+    /// Sends a derived market event, unless the stream is a recorded one or stalled.
+    fn publish(&self, key: StreamKey, make: impl Fn(TimeUnit, &str) -> String) {
+        if self.is_market_stalled || !self.hub.is_wanted(key) {
+            return;
+        }
+        let Scope::Symbol(at) = key.scope else { return };
+        let Some(symbol) = self.symbols.get(at as usize) else { return };
+        if !symbol.recorded.contains(&key.kind) {
+            self.hub.publish(key, |unit| make(unit, &symbol.name));
+        }
+    }
+
+    fn on_trade(&mut self, trade: &PublicTrade) {
+        let Some(at) = self.position(trade.instrument) else { return };
+        let scope = Scope::Symbol(at);
+        self.publish(StreamKey { scope, kind: StreamKind::Trade }, |unit, name| encode::trade_event(unit, name, trade));
+        let Some(symbol) = self.symbols.get_mut(at as usize) else { return };
+        symbol.is_changed = true;
+        symbol.last_trade = trade.ts;
+        let taker_order = if trade.aggressor == Side::Buy { trade.buyer_order_id } else { trade.seller_order_id };
+        if let Some(open) = &mut symbol.open_agg {
+            let is_same = open.price == trade.price
+                && open.aggressor == trade.aggressor
+                && open.taker_order == taker_order
+                && open.ts == trade.ts;
+            if let (true, Ok(quantity)) = (is_same, open.quantity.checked_add(trade.quantity)) {
+                open.quantity = quantity;
+                open.last = trade.trade_id;
+                return;
+            }
+        }
+        self.close_agg(at);
+        let Some(symbol) = self.symbols.get_mut(at as usize) else { return };
+        symbol.open_agg = Some(AggTrade {
+            id: symbol.next_agg,
+            price: trade.price,
+            quantity: trade.quantity,
+            first: trade.trade_id,
+            last: trade.trade_id,
+            ts: trade.ts,
+            aggressor: trade.aggressor,
+            taker_order,
+        });
+        symbol.next_agg += 1;
+    }
+
+    fn close_agg(&mut self, at: u32) {
+        let Some(symbol) = self.symbols.get_mut(at as usize) else { return };
+        let Some(agg) = symbol.open_agg.take() else { return };
+        if symbol.aggs.len() >= AGG_TRADES_MAX {
+            symbol.aggs.pop_front();
+        }
+        symbol.aggs.push_back(agg);
+        let key = StreamKey { scope: Scope::Symbol(at), kind: StreamKind::AggTrade };
+        self.publish(key, |unit, name| encode::agg_trade_event(unit, name, &agg));
+    }
+
+    fn close_aggs(&mut self) {
+        for at in 0..self.symbols.len() as u32 {
+            self.close_agg(at);
+        }
+    }
+
+    fn on_book(&mut self, change: &BookChange) {
+        let Some(at) = self.position(change.instrument) else { return };
+        let Some(symbol) = self.symbols.get_mut(at as usize) else { return };
+        // A recorded book that had its snapshot counts by the recording's own ids.
+        if symbol.book.is_none() {
+            symbol.note_depth(change.side, change.level, change.update_id);
+        }
+    }
+
+    /// Sends what is due each 100 ms; `tick` counts them.
+    pub(crate) fn on_tick(&mut self, tick: u64, now: Timestamp) {
+        self.send_depth(true, now);
+        if tick.is_multiple_of(10) {
+            self.send_depth(false, now);
+            self.send_figures(now);
+        }
+        self.send_klines(now, tick.is_multiple_of(10), tick.is_multiple_of(20));
+    }
+
+    fn send_depth(&mut self, fast: bool, now: Timestamp) {
+        for at in 0..self.symbols.len() as u32 {
+            let key = StreamKey { scope: Scope::Symbol(at), kind: StreamKind::Depth { fast } };
+            let is_wanted = self.hub.is_wanted(key);
+            let Some(symbol) = self.symbols.get_mut(at as usize) else { continue };
+            let Some(slot) = symbol.pending.get_mut(usize::from(fast)) else { continue };
+            if !is_wanted {
+                *slot = None;
+                continue;
+            }
+            let Some(change) = slot.as_mut().and_then(PendingDepth::take) else { continue };
+            if !self.is_depth_skipped(at) {
+                let DepthChange { ids, bids, asks } = change;
+                self.publish(key, |unit, name| encode::depth_event(unit, name, now, ids, &bids, &asks));
+            }
+        }
+        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::Partial { fast: is, .. } if is == fast)) {
+            let (Scope::Symbol(at), StreamKind::Partial { levels, .. }) = (key.scope, key.kind) else { continue };
+            let (mut bids, mut asks) = (Vec::new(), Vec::new());
+            let id = self.depth(at, usize::from(levels), &mut bids, &mut asks);
+            self.publish(key, |unit, _| encode::book(unit, id, &bids, &asks));
+        }
+    }
+
+    /// Is this depth event to be swallowed? Counts down.
+    pub(crate) fn is_depth_skipped(&mut self, at: u32) -> bool {
+        match self.skip_depth.get_mut(&at) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The book as REST shows it; returns its update id.
+    pub(crate) fn depth(&self, at: u32, limit: usize, bids: &mut Vec<Level>, asks: &mut Vec<Level>) -> u64 {
+        let Some(symbol) = self.symbols.get(at as usize) else { return 0 };
+        if let Some(book) = &symbol.book {
+            return book.levels(limit, bids, asks);
+        }
+        self.engine.depth(symbol.id, limit, bids, asks).unwrap_or_default()
+    }
+
+    fn send_figures(&mut self, now: Timestamp) {
+        let (mut mini, mut full) = (Vec::new(), Vec::new());
+        for at in 0..self.symbols.len() as u32 {
+            let Some(symbol) = self.symbols.get_mut(at as usize) else { continue };
+            let (id, last_trade) = (symbol.id, symbol.last_trade);
+            if !std::mem::take(&mut symbol.is_changed) {
+                continue;
+            }
+            let scope = Scope::Symbol(at);
+            let Some(day) = self.engine.ticker_24h(id) else { continue };
+            let key = |kind| StreamKey { scope, kind };
+            self.publish(key(StreamKind::MiniTicker), |u, name| encode::mini_ticker_event(u, name, now, &day));
+            self.publish(key(StreamKind::Ticker), |u, name| encode::ticker_event(u, name, now, &day));
+            if let Some(price) = self.engine.average_price(id) {
+                let make = |u: TimeUnit, name: &str| encode::avg_price_event(u, name, now, price, last_trade);
+                self.publish(key(StreamKind::AvgPrice), make);
+            }
+            let name = self.name_of(id).to_owned();
+            mini.push((name.clone(), day));
+            full.push((name, day));
+            self.send_rolling(at, id, now);
+        }
+        if self.is_market_stalled || mini.is_empty() {
+            return;
+        }
+        let all = |kind| StreamKey { scope: Scope::All, kind };
+        self.hub.publish(all(StreamKind::MiniTicker), |unit| {
+            array(mini.iter().map(|(name, day)| encode::mini_ticker_event(unit, name, now, day)))
+        });
+        self.hub.publish(all(StreamKind::Ticker), |unit| {
+            array(full.iter().map(|(name, day)| encode::ticker_event(unit, name, now, day)))
+        });
+        self.send_rolling_arrays(now);
+    }
+
+    fn send_rolling(&self, at: u32, id: InstrumentId, now: Timestamp) {
+        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::RollingTicker(_))) {
+            let StreamKind::RollingTicker(window) = key.kind else { continue };
+            if key.scope != Scope::Symbol(at) {
+                continue;
+            }
+            if let Some(figures) = self.window(id, window.minutes(), now) {
+                self.publish(key, |unit, name| encode::rolling_event(unit, window.event(), name, now, &figures));
+            }
+        }
+    }
+
+    fn send_rolling_arrays(&self, now: Timestamp) {
+        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::RollingTicker(_))) {
+            let (Scope::All, StreamKind::RollingTicker(window)) = (key.scope, key.kind) else { continue };
+            let figures: Vec<_> = self
+                .symbols
+                .iter()
+                .filter_map(|symbol| Some((symbol, self.window(symbol.id, window.minutes(), now)?)))
+                .collect();
+            self.hub.publish(key, |unit| {
+                let event = window.event();
+                array(figures.iter().map(|(symbol, f)| encode::rolling_event(unit, event, &symbol.name, now, f)))
+            });
+        }
+    }
+
+    /// Figures of the last so many minutes, from the start of a minute on.
+    pub(crate) fn window(&self, id: InstrumentId, minutes: u64, now: Timestamp) -> Option<encode::Figures> {
+        let from_ms = (now.as_ms() / 60_000).saturating_sub(minutes) * 60_000;
+        let span = keel_sim::KlineSpan::Seconds(60);
+        let limit = usize::try_from(minutes).unwrap_or(usize::MAX).saturating_add(1);
+        let klines = self.engine.klines(id, span, Some(from_ms), None, limit).ok()?;
+        encode::Figures::of_klines(&klines, now)
+    }
+
+    /// `1s` candles each second, the others each two seconds.
+    fn send_klines(&mut self, now: Timestamp, is_second: bool, is_two: bool) {
+        if !is_second {
+            return;
+        }
+        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::Kline(_))) {
+            let (Scope::Symbol(at), StreamKind::Kline(interval)) = (key.scope, key.kind) else { continue };
+            if interval.name() != "1s" && !is_two {
+                continue;
+            }
+            let Some(id) = self.symbols.get(at as usize).map(|symbol| symbol.id) else { continue };
+            let Ok(klines) = self.engine.klines(id, interval.span(), None, None, 2) else { continue };
+            let Some(current) = klines.last() else { continue };
+            let shown =
+                self.symbols.get_mut(at as usize).and_then(|s| s.shown_klines.insert(key.kind, current.ts_open));
+            // The candle before is shown once more, closed.
+            let is_new = shown.is_some_and(|shown| shown < current.ts_open);
+            for kline in klines.iter().skip(usize::from(!is_new && klines.len() == 2)) {
+                self.publish(key, |unit, name| encode::kline_event(unit, name, interval.name(), now, kline));
+            }
+        }
+    }
+
+    /// Sends an account event of the venue's own making to whoever listens under one form.
+    pub(crate) fn tell_user(&self, conn: &Conn, form: &UserForm, plain: &str) {
+        conn.send_text(crate::hub::wrap_user(plain, form, conn));
+    }
+}
+
+impl Symbol {
+    fn new(instrument: &Instrument) -> Self {
+        let name = instrument.symbol.to_string();
+        Self {
+            id: instrument.id,
+            lower: name.to_lowercase(),
+            name,
+            status_word: None,
+            aggs: VecDeque::new(),
+            recorded: HashSet::new(),
+            book: None,
+            next_agg: 1,
+            open_agg: None,
+            pending: [None, None],
+            update_id: 0,
+            is_changed: false,
+            last_trade: Timestamp::ZERO,
+            shown_klines: HashMap::new(),
+        }
+    }
+
+    /// Notes where the book's numbering stands.
+    pub(crate) fn note_depth_id(&mut self, update_id: u64) {
+        self.update_id = self.update_id.max(update_id);
+    }
+
+    /// Notes a changed level for the depth streams.
+    pub(crate) fn note_depth(&mut self, side: Side, level: Level, update_id: u64) {
+        self.update_id = self.update_id.max(update_id);
+        self.is_changed = true;
+        for pending in self.pending.iter_mut().flatten() {
+            pending.add(side, level, update_id);
+        }
+    }
+}
+
+fn array(items: impl Iterator<Item = String>) -> String {
+    let mut out = String::from("[");
+    for (at, item) in items.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str(&item);
+    }
+    out.push(']');
+    out
+}
