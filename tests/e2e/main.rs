@@ -2,8 +2,8 @@
 //! that is far above what is expected, and none is a measurement.
 
 mod bad_input;
-
+mod escape;
 mod harness;
-
-
-
+mod replay;
+mod run;
+mod stop;

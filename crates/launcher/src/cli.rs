@@ -176,9 +176,6 @@ pub struct VenueArgs {
     /// An account of this venue; may be repeated. Without one there are two funded demo accounts
     #[arg(long, value_name = "KEY:SECRET")]
     pub account: Vec<String>,
-    /// Instruments of the synthetic market, comma-separated
-    #[arg(long, value_name = "SYMBOLS", value_delimiter = ',')]
-    pub symbols: Vec<String>,
     /// Stop by itself after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub duration: Option<Duration>,

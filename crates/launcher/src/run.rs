@@ -9,6 +9,7 @@ pub mod market;
 pub mod observe;
 pub mod parts;
 pub mod plan;
+pub mod replay_max;
 pub mod start;
 pub mod strategies;
 pub mod summary;
@@ -16,14 +17,14 @@ pub mod venue;
 
 use crate::cli::{Common, RunArgs};
 use crate::config::secrets::{self, Keys, Sources};
-use crate::config::{self, Config, Mode, Venue};
+use crate::config::{self, Config, Mode, Speed, Venue};
 use crate::error::LaunchError;
 use crate::{logging, out, restart};
 use keel_lifecycle::{
     Clock, ExitStatus, LeakSection, Lifecycle, LifecycleConfig, MonitorConfig, Program, RunContext, RunOutcome,
     RuntimeKind, StopReason,
 };
-use parts::{Parts, Shared};
+use parts::{Last, Parts, Shared};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,11 +115,20 @@ fn trade(clock: &Clock, shared: &Shared, keys: Option<Keys>, is_json: bool) -> R
     let lifecycle = Lifecycle::start(settings).map_err(|error| LaunchError::start("start", error))?;
     dumps(&lifecycle, shared);
     stop_callbacks(&lifecycle, shared, clock);
+    let ended = replay_max::Ended::default();
     let outcome = {
-        let shared = shared.clone();
-        lifecycle.run(move |context| program(context, &shared, keys))
+        let (shared, ended) = (shared.clone(), ended.clone());
+        lifecycle.run(move |context| match &shared.config.replay {
+            Some(replay) if replay.speed == Speed::Max => replay_max::program(context, &shared, replay.clone(), ended),
+            _ => program(context, &shared, keys),
+        })
     };
-    Ok(conclude(outcome, clock, shared, is_json))
+    let last = ended.take().map_or_else(|| shared.last(), of_replay);
+    Ok(conclude(outcome, clock, shared, last, is_json))
+}
+
+fn of_replay(report: keel_backtest::ReplayReport) -> Last {
+    Last { digest: Some(report.digest.to_string()), status: report.status, latency: Vec::new() }
 }
 
 /// What SIGUSR1 and SIGQUIT print beside tasks and leases.
@@ -166,20 +176,15 @@ fn program(context: &RunContext, shared: &Shared, keys: Option<Keys>) -> Result<
 
 /// Orders that are not terminal: those of unknown fate are leaks, those kept by policy are listed.
 fn orders_left(shared: &Shared) -> Vec<LeakSection> {
-    let left = summary::left_open(&final_status(shared), &shared.instruments());
+    let left = summary::left_open(&shared.last().status, &shared.instruments());
     vec![
         LeakSection::leak("orders of unknown state", left.unknown_orders),
         LeakSection::listed("orders kept", left.orders),
     ]
 }
 
-fn final_status(shared: &Shared) -> keel_model::StatusSnapshot {
-    let Some(engine) = shared.engine() else { return keel_model::StatusSnapshot::default() };
-    engine.end().map_or_else(|| engine.status().as_ref().clone(), |end| end.status)
-}
-
-fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, is_json: bool) -> ExitStatus {
-    let mut summary = summarise(&outcome, clock, shared);
+fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last, is_json: bool) -> ExitStatus {
+    let mut summary = summarise(&outcome, clock, shared, last);
     summary.set_exit(outcome.status(), outcome.errors);
     if let Err(error) = summary.publish(is_json) {
         outcome.add_failure(&error);
@@ -190,11 +195,8 @@ fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, is_json: bo
     status
 }
 
-fn summarise(outcome: &RunOutcome, clock: &Clock, shared: &Shared) -> Summary {
+fn summarise(outcome: &RunOutcome, clock: &Clock, shared: &Shared, last: Last) -> Summary {
     let config = &shared.config;
-    let engine = shared.engine();
-    let status = final_status(shared);
-    let latency = engine.as_ref().map(|engine| engine.latency().stages.to_vec()).unwrap_or_default();
     let instruments = shared.instruments();
     let tally = shared.tally.lock();
     let Parts { venue_name, .. } = &*shared.parts.lock();
@@ -206,11 +208,11 @@ fn summarise(outcome: &RunOutcome, clock: &Clock, shared: &Shared) -> Summary {
         symbols: instruments.iter().map(|it| it.symbol.to_string()).collect(),
         ran_s: clock.since(shared.began_mono_ns).as_secs_f64(),
         reasons: outcome.reasons.clone(),
-        state_digest: engine.and_then(|engine| engine.end()).map(|end| end.digest),
-        left: summary::left_open(&status, &instruments),
-        status,
+        state_digest: last.digest,
+        left: summary::left_open(&last.status, &instruments),
+        status: last.status,
         fees: tally.fees(),
-        latency: latency.into_iter().map(summary::LatencyLine::from).collect(),
+        latency: last.latency,
         peak: outcome.peak,
         stop: outcome.stop.as_ref().clone(),
         leaks: outcome.leaks.clone(),

@@ -40,6 +40,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
     match verb {
         None => crate::run::run(&common, &run),
         Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run)),
+        Some(Verb::Venue(args)) => crate::run::venue::serve(&common, &args),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
         Some(Verb::NewConfig(args)) => new_config(&args),
         Some(Verb::ListExchanges) => list_exchanges(&common),

@@ -45,8 +45,8 @@ pub async fn open(context: &RunContext, shared: &Shared, keys: Option<&Keys>) ->
         Venue::Embedded => {
             let process = super::venue::start_embedded(context, config).await?;
             let settings = BinanceSpotConfig::loopback(process.address());
-            let (key, secret) = process.account();
-            let settings = settings.with_credentials(Credentials::hmac(key, secret.expose_secret()));
+            let credentials = process.account().map(|(key, secret)| Credentials::hmac(key, secret.expose_secret()));
+            let settings = BinanceSpotConfig { credentials, ..settings };
             let name = format!("embedded, at {}", process.address());
             shared.parts.lock().venue = Some(process);
             (settings, name)
@@ -127,9 +127,9 @@ impl Access {
 }
 
 /// What the simulated account holds: what accounts of the embedded venue hold, and 100,000 of each other quote asset.
-fn simulated_balances(instruments: &Instruments) -> Vec<(Asset, Notional)> {
-    let asset = |name: &str, amount| (Asset::truncated(name), Notional::from_int(amount));
-    let mut balances = vec![asset("USDT", 100_000), asset("BTC", 2), asset("ETH", 20)];
+#[must_use]
+pub fn simulated_balances(instruments: &Instruments) -> Vec<(Asset, Notional)> {
+    let mut balances = keel_sim::demo_balances();
     for instrument in instruments.iter() {
         if !balances.iter().any(|(asset, _)| *asset == instrument.quote) {
             balances.push((instrument.quote, Notional::from_int(100_000)));

@@ -2,6 +2,7 @@
 //! so each part is stored here before the start awaits again.
 
 use super::observe::Tally;
+use super::summary::LatencyLine;
 use crate::config::Config;
 use crate::logging::Logging;
 use crate::run::market::VenueProcess;
@@ -49,6 +50,29 @@ pub struct Parts {
     pub instruments: Arc<Instruments>,
     /// What people call the venue, with its address.
     pub venue_name: String,
+    /// What the engine said last, once it was let go.
+    pub last: Option<Last>,
+}
+
+/// The last word about trading.
+#[derive(Clone, Debug, Default)]
+pub struct Last {
+    /// Digest of the trading state; absent when trading never began or did not end in order.
+    pub digest: Option<String>,
+    /// The last state.
+    pub status: StatusSnapshot,
+    /// The way of an order, stage by stage.
+    pub latency: Vec<LatencyLine>,
+}
+
+impl Last {
+    fn of(engine: &CoordinatorHandle) -> Self {
+        let latency = engine.latency().stages.into_iter().map(LatencyLine::from).collect();
+        match engine.end() {
+            Some(end) => Self { digest: Some(end.digest), status: end.status, latency },
+            None => Self { digest: None, status: engine.status().as_ref().clone(), latency },
+        }
+    }
 }
 
 /// What everything of one run shares.
@@ -83,6 +107,21 @@ impl Shared {
     #[must_use]
     pub fn status(&self) -> Arc<StatusSnapshot> {
         self.engine().map(|engine| engine.status()).unwrap_or_default()
+    }
+
+    /// Lets everything go that belongs to the trading runtime, and keeps the last word.
+    pub fn release(&self) {
+        let mut parts = self.parts.lock();
+        let Some(engine) = parts.engine.take() else { return };
+        parts.last = Some(Last::of(&engine));
+        parts.escape = None;
+    }
+
+    /// The last word about trading.
+    #[must_use]
+    pub fn last(&self) -> Last {
+        let parts = self.parts.lock();
+        parts.last.clone().or_else(|| parts.engine.as_ref().map(Last::of)).unwrap_or_default()
     }
 
     /// Instruments of the run.

@@ -169,6 +169,8 @@ async fn stop_venue(shared: Shared, stop: StopContext) -> Result<(), StopError> 
 
 /// The journal is written, synced and closed.
 async fn flush_store(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    // The engine has ended; what it holds of the trading runtime goes before that is looked at for leaks.
+    shared.release();
     let Some(journal) = shared.parts.lock().journal.take() else { return Ok(()) };
     journal.begin_close();
     while !journal.is_closed() {

@@ -4,9 +4,10 @@
 use super::market::{self, Access};
 use super::observe;
 use super::parts::{Shared, control_group, group, groups};
+use super::venue::{VenueProcess, off_runtime, watch_end};
 use super::{banner, strategies};
 use crate::config::secrets::Keys;
-use crate::config::{Config, DurabilityChoice, Mode};
+use crate::config::{Config, DurabilityChoice};
 use crate::error::LaunchError;
 use crate::out;
 use keel_engine::{Engine, EngineConfig, RecoveredRecord};
@@ -17,7 +18,7 @@ use keel_gateway::{
     ExecutionSink, GatewayLimits, LaneCapacity, Lanes, LatencyRecorder, MarketSink, OpenOrderBoard, OrderGateway,
     OrderGatewayParts, begin_session, recovered_records,
 };
-use keel_lifecycle::{LeaseKind, RunContext, TaskKind, spawn_thread};
+use keel_lifecycle::{RunContext, TaskKind};
 use keel_model::{ExitPolicy, Instrument, Instruments, Timestamp};
 use keel_risk::RiskLimits;
 use keel_store::{Durability, Journal, JournalOptions, Recovered, SessionStart};
@@ -37,8 +38,10 @@ const STUCK_STOP: Duration = Duration::from_secs(10);
 
 /// Brings everything up.
 pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> Result<(), LaunchError> {
-    let journal = open_journal(&context, &shared)?;
-    let access = market::open(&context, &shared, keys.as_ref()).await?;
+    // Side by side: the journal waits for the disk, the venue for its sockets.
+    let (journal, access) =
+        tokio::join!(open_journal(&context, &shared), market::open(&context, &shared, keys.as_ref()));
+    let ((journal, recovered), access) = (journal?, access?);
     shared.parts.lock().venue_name.clone_from(&access.name);
     let client = access.client();
     shared.parts.lock().clients.push(client.clone());
@@ -47,8 +50,6 @@ pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> R
     shared.parts.lock().instruments = instruments.clone();
     let symbols: Vec<String> = instruments.iter().map(|it| it.symbol.to_string()).collect();
     out::note(&banner::banner(&shared.config, &access.name, &symbols, &shared.folder));
-    let (journal, recovered) = journal.await.map_err(|_| LaunchError::start("journal", "its thread ended"))??;
-    shared.parts.lock().journal = Some(journal.clone());
     let trading = Trading { context, shared, instruments, journal };
     let engine = trading.assemble(recovered, &access, client).await?;
     let failed = |error| LaunchError::start("recovery", error);
@@ -57,13 +58,8 @@ pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> R
     Ok(())
 }
 
-type Opened = Result<(Journal, Recovered), LaunchError>;
-
 /// Opens the journal on a thread of its own, because it waits for the disk.
-fn open_journal(
-    context: &RunContext,
-    shared: &Shared,
-) -> Result<impl Future<Output = Result<Opened, tokio::sync::oneshot::error::RecvError>>, LaunchError> {
+async fn open_journal(context: &RunContext, shared: &Shared) -> Result<(Journal, Recovered), LaunchError> {
     let config = &shared.config;
     let durability = match config.durability {
         DurabilityChoice::Power => Durability::Power,
@@ -77,22 +73,13 @@ fn open_journal(
         ..JournalOptions::new(shared.folder.join("journal"), config.mode.to_string(), shared.instance)
     };
     let parts = shared.parts.clone();
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let lease = context.ledger.lease(LeaseKind::Thread, "launcher", "open journal");
-    let thread = spawn_thread("open-journal", lease, move || {
-        let opened = Journal::open(options).map_err(|error| LaunchError::start("journal", error));
-        if let Ok((journal, _)) = &opened {
-            // Where the stop plan finds it even when nobody waits for it any more.
-            parts.lock().journal = Some(journal.clone());
-        }
-        drop(tell.send(opened));
-    });
-    let thread = thread.map_err(|error| LaunchError::start("journal", error))?;
-    Ok(async move {
-        let opened = told.await;
-        drop(thread.join());
-        opened
+    off_runtime(context, "open-journal", move || {
+        let opened = Journal::open(options).map_err(|error| LaunchError::start("journal", error))?;
+        // Where the stop plan finds it even when nobody waits for it any more.
+        parts.lock().journal = Some(opened.0.clone());
+        Ok(opened)
     })
+    .await?
 }
 
 /// Asks the venue for the instruments and checks that each that was asked for is there and can be traded.
@@ -297,6 +284,12 @@ impl Trading {
         out::note(&format!("trading: ready after {:.0} ms", took.as_secs_f64() * 1e3));
         drop(self.context.monitor.sample());
         super::heartbeat::spawn(&self.context, &self.shared, engine.clone());
+        let venue = self.shared.parts.lock().venue.as_ref().map(VenueProcess::handle);
+        if let Some(venue) = venue.filter(|_| self.shared.config.replay.is_some()) {
+            let stop = self.context.stop.clone();
+            control_group(&self.context)
+                .spawn_with("recording", TaskKind::Background, |token| watch_end(venue, stop, token));
+        }
     }
 }
 
@@ -371,10 +364,4 @@ pub fn engine_config(
 
 fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-/// Keys are needed where orders go to an account of somebody.
-#[must_use]
-pub fn needs_keys(config: &Config) -> bool {
-    config.mode == Mode::Live
 }

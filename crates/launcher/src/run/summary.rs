@@ -2,7 +2,7 @@
 //! session's folder). It is written from the last published state after the stop, so it says what is, not what was meant.
 
 use keel_lifecycle::{ExitStatus, LeakReport, ResourcePeak, StopReason, StopReport};
-use keel_model::{Instruments, OpenOrderView, PositionView, StatusSnapshot};
+use keel_model::{Instruments, Notional, OpenOrderView, PositionView, Rounding, StatusSnapshot};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -109,14 +109,14 @@ pub fn left_open(status: &StatusSnapshot, instruments: &Instruments) -> Left {
 /// One order in one line.
 #[must_use]
 pub fn order_line(order: &OpenOrderView, instruments: &Instruments) -> String {
-    let price = order.price.map_or_else(|| "market".to_owned(), |price| format!("at {price}"));
+    let price = order.price.map_or_else(|| "market".to_owned(), |price| format!("at {}", price.normalized()));
     let id = order.venue_order_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     format!(
         "{} {:?} {} {price}, filled {}, {:?}, {}, ours {}, theirs {id}",
         symbol(order.instrument, instruments),
         order.side,
-        order.quantity,
-        order.cum_quantity,
+        order.quantity.normalized(),
+        order.cum_quantity.normalized(),
         order.purpose,
         order.state,
         order.client_order_id,
@@ -127,6 +127,11 @@ pub fn order_line(order: &OpenOrderView, instruments: &Instruments) -> String {
 #[must_use]
 pub fn symbol(id: keel_model::InstrumentId, instruments: &Instruments) -> String {
     instruments.get(id).map_or_else(|| format!("#{}", id.0), |instrument| instrument.symbol.to_string())
+}
+
+/// An amount as people read it: at most eight decimal places, no zeros at the end.
+fn money(value: Notional) -> String {
+    value.round(8, Rounding::HalfUp).unwrap_or(value).normalized().to_string()
 }
 
 /// Nanoseconds as people read them.
@@ -182,10 +187,10 @@ impl Summary {
         lines.push(format!("market events: {}", status.market_events));
         let fees = self.fees.iter().map(|(asset, amount)| format!("{amount} {asset}")).collect::<Vec<_>>().join(", ");
         lines.push(format!("fees: {}", if fees.is_empty() { "none" } else { &fees }));
-        lines.push(format!("realised P&L before fees: {}", status.realized));
+        lines.push(format!("realised P&L before fees: {}", money(status.realized)));
         let open = status.positions.iter().filter_map(|position| position.unrealized);
-        let open = open.fold(Some(keel_model::Notional::ZERO), |sum, it| sum.and_then(|sum| sum.checked_add(it).ok()));
-        lines.push(format!("unrealised P&L: {}", open.map_or_else(|| "n/a".to_owned(), |value| value.to_string())));
+        let open = open.fold(Some(Notional::ZERO), |sum, it| sum.and_then(|sum| sum.checked_add(it).ok()));
+        lines.push(format!("unrealised P&L: {}", open.map_or_else(|| "n/a".to_owned(), money)));
         lines.extend(self.notices.iter().map(|notice| format!("note: {notice}")));
     }
 

@@ -1,0 +1,71 @@
+//! Signals: one, two, three, at any moment.
+
+use crate::harness::Launcher;
+use crate::run::assert_clean;
+use rustix::process::Signal;
+use std::time::Duration;
+
+#[test]
+fn each_signal_stops_in_order_with_its_exit_code() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 0), (Signal::HUP, 0)] {
+        let mut running = Launcher::new().start(&["--paper"]);
+        running.until("trading: ready");
+        std::thread::sleep(Duration::from_millis(300));
+        running.signal(signal);
+        assert_clean(running.wait(), code);
+    }
+}
+
+#[test]
+fn a_dump_does_not_stop() {
+    let mut running = Launcher::new().start(&["--paper"]);
+    running.until("trading: ready");
+    for signal in [Signal::USR1, Signal::QUIT] {
+        running.signal(signal);
+        running.until("--- end of dump ---");
+    }
+    running.signal(Signal::TERM);
+    let ended = assert_clean(running.wait(), 0);
+    for section in ["dump: tasks", "dump: queues", "dump: open orders"] {
+        assert!(ended.stderr.contains(section), "{section} is not in\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn two_signals_hurry_and_still_cancel_and_flush() {
+    let mut running = Launcher::new().start(&["--paper"]);
+    running.until("trading: ready");
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::INT);
+    running.signal(Signal::INT);
+    let ended = running.wait();
+    assert!(matches!(ended.code, Some(130 | 1)), "{:?}\n{}", ended.code, ended.stderr);
+    for step in ["close-gate", "stop-coordinator", "flush-store"] {
+        let line = ended.stdout.lines().find(|line| line.starts_with(step)).unwrap_or_default();
+        assert!(line.ends_with("done"), "{step}: {line:?}\n{}", ended.stdout);
+    }
+    assert_eq!(ended.line("order of unknown state:"), "none");
+}
+
+#[test]
+fn three_signals_leave_at_once() {
+    let mut running = Launcher::new().start(&["--paper"]);
+    running.until("trading: ready");
+    for _ in 0..3 {
+        running.signal(Signal::INT);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let ended = running.wait();
+    assert!(matches!(ended.code, Some(130 | 1)), "{:?}\n{}", ended.code, ended.stderr);
+}
+
+#[test]
+fn a_signal_during_the_start_is_heard_at_any_moment() {
+    for after_ms in [0u64, 2, 5, 10, 20, 40, 80, 120] {
+        let mut running = Launcher::new().start(&["--paper"]);
+        running.until("mode: paper");
+        std::thread::sleep(Duration::from_millis(after_ms));
+        running.signal(Signal::INT);
+        running.wait().expect_code(130).expect_stderr("CLEANUP COMPLETED SUCCESSFULLY");
+    }
+}
