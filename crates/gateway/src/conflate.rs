@@ -107,10 +107,12 @@ impl Conflated {
 
 /// Quantities of a delta are absolute, so two deltas in a row are one: the later level wins.
 fn merge_delta(pending: &mut Pending, delta: &BookDelta) {
-    let Some(merged) = &mut pending.delta else {
-        pending.delta = Some(delta.clone());
-        return;
-    };
+    let merged = pending.delta.get_or_insert_with(|| BookDelta {
+        instrument: delta.instrument,
+        first_update_id: delta.first_update_id,
+        previous_update_id: delta.previous_update_id,
+        ..BookDelta::default()
+    });
     merged.ts_event = delta.ts_event;
     merged.ts_recv = delta.ts_recv;
     merged.last_update_id = delta.last_update_id;
@@ -122,11 +124,16 @@ fn merge_delta(pending: &mut Pending, delta: &BookDelta) {
     }
 }
 
+/// `into` is sorted by price and holds each price once.
 fn merge_levels(into: &mut Vec<Level>, newer: &[Level]) {
     for level in newer {
-        match into.iter_mut().find(|old| old.price == level.price) {
-            Some(old) => *old = *level,
-            None => into.push(*level),
+        match into.binary_search_by_key(&level.price, |old| old.price) {
+            Ok(at) => {
+                if let Some(old) = into.get_mut(at) {
+                    *old = *level;
+                }
+            }
+            Err(at) => into.insert(at, *level),
         }
     }
 }

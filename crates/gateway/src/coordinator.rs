@@ -8,7 +8,7 @@ use crate::GatewayError;
 use crate::board::OpenOrderBoard;
 use crate::core::{Core, NoticeObserver};
 use crate::escape::{EscapePath, EscapeReport, EscapeScope};
-use crate::gate::SubmitGate;
+use crate::gate::{GateLevel, SubmitGate};
 use crate::inline::InlineSink;
 use crate::lanes::{Batch, LaneStatus, Lanes};
 use crate::latency::{LatencyRecorder, LatencySummary};
@@ -158,6 +158,7 @@ impl Coordinator {
             is_journal_lost: false,
             batch: Batch::default(),
             spent: Vec::new(),
+            has_sent: false,
         };
         let coordinator = Self {
             core: Arc::new(Mutex::new(core)),
@@ -310,8 +311,11 @@ pub struct CoordinatorHandle {
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl CoordinatorHandle {
-    /// Commands the engine.
+    /// Commands the engine. An emergency stop lowers the gate at once, before the engine has heard of it.
     pub fn command(&self, command: Command) -> Result<(), GatewayError> {
+        if matches!(command, Command::EmergencyStop(_)) {
+            self.gate.close(GateLevel::ExitsOnly);
+        }
         self.lanes.push_command(Timestamp::from_ns(self.clock.now_ns()), command)
     }
 

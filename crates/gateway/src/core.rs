@@ -12,7 +12,7 @@ use crate::shared::{Phase, Shared};
 use keel_engine::{Effect, Engine, Notice, Outbox, RecoveredRecord};
 use keel_execution::Order;
 use keel_lifecycle::{Clock, StopReason, StopSignal};
-use keel_model::{CancelOrder, Command, Event, ExecutionEvent, MarketEvent, Timestamp};
+use keel_model::{CancelOrder, Command, Event, ExecutionEvent, MarketEvent, Timestamp, TradingState};
 use keel_store::{Journal, Record};
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) is_journal_lost: bool,
     pub(crate) batch: Batch,
     pub(crate) spent: Vec<MarketEvent>,
+    /// Was a request handed on since the flag was cleared?
+    pub(crate) has_sent: bool,
 }
 
 impl fmt::Debug for Core {
@@ -99,7 +101,12 @@ impl Core {
             self.lanes.take(now, &mut self.batch);
         }
         self.drain_urgent();
+        self.has_sent = false;
         for _ in 0..MARKET_RUN_MAX {
+            // A request that was handed on gets the thread before more market data does.
+            if self.has_sent {
+                break;
+            }
             let Some(event) = self.batch.market.pop_front() else { break };
             self.step(&event);
             if let Event::Market(market @ MarketEvent::BookDelta(_)) = event {
@@ -202,6 +209,7 @@ impl Core {
     fn dispatch(&mut self, ts: Timestamp) {
         let mut outbox = std::mem::take(&mut self.outbox);
         for effect in outbox.drain() {
+            self.has_sent |= !matches!(effect, Effect::Notify(_));
             match effect {
                 Effect::Submit(order) => self.gateway.submit(order, ts),
                 Effect::Cancel(cancel) => self.gateway.cancel(cancel),
@@ -234,6 +242,8 @@ impl Core {
                 self.shared.set_phase(|phase| phase.wound = Some(policy));
             }
             Notice::EmergencyStop(_) => self.gate.close(GateLevel::ExitsOnly),
+            // A person resumed: what was wound may open again.
+            Notice::TradingState { to: TradingState::Active, .. } => self.shared.set_phase(|phase| phase.wound = None),
             _ => {}
         }
         let now = self.engine.now();

@@ -158,10 +158,7 @@ impl SimulatedVenue {
             Duration::from_nanos(if span_ns == 0 { 0 } else { state.rng.below(span_ns) })
         };
         let latency = self.latency;
-        (
-            latency.order_in + jitter(latency.order_in_jitter),
-            latency.report_out + jitter(latency.report_out_jitter),
-        )
+        (latency.order_in + jitter(latency.order_in_jitter), latency.report_out + jitter(latency.report_out_jitter))
     }
 }
 
