@@ -16,7 +16,7 @@ use crate::accounts::{Accounts, to_atoms};
 use crate::book::Book;
 use crate::config::{MarketKind, SimConfig};
 use crate::event::{ExecReport, SimEvent};
-use crate::external::ExternalBook;
+use crate::external::{ExternalBook, LevelChange};
 use crate::hash::FastMap;
 use crate::reject::Reject;
 use crate::store::{NIL, OrderStore};
@@ -114,6 +114,8 @@ pub struct MatchingEngine {
     /// Is the order that was submitted still being worked on, and not yet the stop orders that it has triggered?
     is_answering: bool,
     touched: Vec<AccountId>,
+    /// Changes of a recorded book while an event is being applied; kept for its room.
+    changes: Vec<LevelChange>,
     next_order_id: OrderId,
     next_list_id: ListId,
     next_execution_id: u64,
@@ -138,6 +140,7 @@ impl MatchingEngine {
             fills: Vec::new(),
             is_answering: false,
             touched: Vec::new(),
+            changes: Vec::new(),
             next_order_id: 1,
             next_list_id: 1,
             next_execution_id: 1,

@@ -5,6 +5,7 @@
 //! recorded book comes to stand at or beyond its price on the other side. No more than the recorded quantity is ever filled.
 
 use super::MatchingEngine;
+use super::rules::units;
 use crate::config::QueueModel;
 use crate::event::{BookChange, SimEvent};
 use crate::external::{LevelChange, TopInt};
@@ -35,7 +36,7 @@ impl MatchingEngine {
             return Err(Reject::UnknownInstrument);
         }
         self.begin(event.ts_recv());
-        let mut changes = Vec::new();
+        let mut changes = std::mem::take(&mut self.changes);
         match event {
             MarketEvent::Trade(trade) => self.recorded_trade(m, trade),
             MarketEvent::TopOfBook(top) => self.recorded_top(m, top, &mut changes),
@@ -47,7 +48,9 @@ impl MatchingEngine {
             self.apply_changes(m, &changes);
             self.fill_crossed(m, Side::Buy);
             self.fill_crossed(m, Side::Sell);
+            changes.clear();
         }
+        self.changes = changes;
         self.finish(m);
         Ok(())
     }
@@ -73,17 +76,18 @@ impl MatchingEngine {
     }
 
     fn price_units(&mut self, m: usize, price: Price) -> Option<i64> {
-        let units = price.rescale(self.markets[m].rules.price_scale).ok().map(Price::mantissa);
+        let units = units(price.mantissa(), price.scale(), self.markets[m].rules.price_scale);
         self.counted(m, units.filter(|units| *units > 0))
     }
 
     fn quantity_units(&mut self, m: usize, quantity: Quantity) -> Option<i64> {
         let scale = self.markets[m].rules.quantity_scale;
-        let exact = quantity.rescale(scale).or_else(|_| {
+        let exact = units(quantity.mantissa(), quantity.scale(), scale).or_else(|| {
             // Finer than the step: what cannot be traded is cut off.
-            Quantity::new(1, scale).and_then(|step| quantity.round_to_step(step, Rounding::ToZero)?.rescale(scale))
+            let step = Quantity::new(1, scale).ok()?;
+            quantity.round_to_step(step, Rounding::ToZero).ok()?.rescale(scale).ok().map(Quantity::mantissa)
         });
-        self.counted(m, exact.ok().map(Quantity::mantissa).filter(|units| *units >= 0))
+        self.counted(m, exact.filter(|units| *units >= 0))
     }
 
     fn counted(&mut self, m: usize, units: Option<i64>) -> Option<i64> {

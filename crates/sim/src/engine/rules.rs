@@ -37,12 +37,32 @@ pub(crate) struct Rules {
     percent: Option<[(i128, i128); 2]>,
 }
 
+/// A number in units of 10^-`scale`; `None` when it is finer than that or does not fit. Venues pad their numbers with zeros,
+/// so this is on the way of every price and quantity and stays within 64 bits.
+#[inline]
+pub(crate) fn units(mantissa: i64, from: u8, scale: u8) -> Option<i64> {
+    const POW10: [i64; 19] = {
+        let mut table = [1i64; 19];
+        let mut i = 1;
+        while i < 19 {
+            table[i] = table[i - 1] * 10;
+            i += 1;
+        }
+        table
+    };
+    let factor = *POW10.get(usize::from(from.abs_diff(scale)))?;
+    if from <= scale {
+        return mantissa.checked_mul(factor);
+    }
+    (mantissa % factor == 0).then(|| mantissa / factor)
+}
+
 /// A coarser rule than the scale rounds towards the looser side, which no real rule needs.
 fn price_units(price: Price, scale: u8) -> i64 {
-    price.rescale(scale).map_or(0, Price::mantissa)
+    units(price.mantissa(), price.scale(), scale).unwrap_or(0)
 }
 fn quantity_units(quantity: Quantity, scale: u8) -> i64 {
-    quantity.rescale(scale).map_or(0, Quantity::mantissa)
+    units(quantity.mantissa(), quantity.scale(), scale).unwrap_or(0)
 }
 
 impl Rules {
@@ -110,7 +130,7 @@ impl Rules {
         if !price.is_positive() {
             return Err(Reject::Shape);
         }
-        let units = price.rescale(self.price_scale).map_err(|_| Reject::PriceFilter)?.mantissa();
+        let units = units(price.mantissa(), price.scale(), self.price_scale).ok_or(Reject::PriceFilter)?;
         let is_above = self.price_max > 0 && units > self.price_max;
         if units < self.price_min || is_above || units % self.tick() != 0 {
             return Err(Reject::PriceFilter);
@@ -123,7 +143,7 @@ impl Rules {
         if !quantity.is_positive() {
             return Err(Reject::LotSize);
         }
-        let units = quantity.rescale(self.quantity_scale).map_err(|_| Reject::LotSize)?.mantissa();
+        let units = units(quantity.mantissa(), quantity.scale(), self.quantity_scale).ok_or(Reject::LotSize)?;
         if !self.lot.holds(units) {
             return Err(Reject::LotSize);
         }
