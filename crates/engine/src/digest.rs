@@ -2,8 +2,9 @@
 //!
 //! SHA-256 over these parts, each introduced by its name and closed by its length, every value in one fixed text form:
 //!
-//! 1. `orders`: every order in the order of birth, as number, strategy, instrument, side, type, time in force, purpose,
-//!    quantity, price, stop price, state, filled, venue's count; orders that left memory first, then those in memory.
+//! 1. `orders`: every order, as number in the order of birth, strategy, instrument, side, type, time in force, purpose,
+//!    quantity, price, stop price, state, filled, venue's count. The part is the sum of the orders' SHA-256 as 256-bit numbers (little-endian, wrapping), so that it does
+//!    not depend on when closed orders leave memory.
 //! 2. `fills`: every fill in the order of booking, as number of its order, instrument, side, price, quantity, fee, fee asset, liquidity.
 //! 3. `positions`: every position that ever was, by instrument, as quantity, cost, realised, bought, sold.
 //! 4. `balances`: by asset name, free and locked. 5. `fees`: by asset name.
@@ -51,15 +52,45 @@ impl Part {
         self.count += 1;
     }
 
-    /// The part as it would be with more records; the part itself goes on.
-    pub(crate) fn fork(&self) -> Self {
-        self.clone()
-    }
-
     pub(crate) fn finish(self, name: &str, whole: &mut Sha256) {
         whole.update(name.as_bytes());
         whole.update(self.count.to_le_bytes());
         whole.update(self.hash.finalize());
+    }
+}
+
+/// A running sum over a set of records, whatever their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bag {
+    sum: [u64; 4],
+    count: u64,
+    line: String,
+}
+
+impl Bag {
+    /// Adds one record. The text must say everything that counts and nothing else.
+    pub(crate) fn add(&mut self, record: fmt::Arguments<'_>) {
+        self.line.clear();
+        // Writing to a String cannot fail.
+        let _written = self.line.write_fmt(record);
+        let hash = Sha256::digest(self.line.as_bytes());
+        let mut carry = 0u64;
+        for (word, bytes) in self.sum.iter_mut().zip(hash.chunks_exact(8)) {
+            let mut buffer = [0u8; 8];
+            buffer.copy_from_slice(bytes);
+            let wide = u128::from(*word) + u128::from(u64::from_le_bytes(buffer)) + u128::from(carry);
+            *word = wide as u64;
+            carry = (wide >> 64) as u64;
+        }
+        self.count += 1;
+    }
+
+    pub(crate) fn finish(&self, name: &str, whole: &mut Sha256) {
+        whole.update(name.as_bytes());
+        whole.update(self.count.to_le_bytes());
+        for word in self.sum {
+            whole.update(word.to_le_bytes());
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The engine: events in, effects out.
 
 use crate::config::{EngineConfig, EngineError};
-use crate::digest::Part;
+use crate::digest::{Bag, Part};
 use crate::outbox::{Notice, Outbox};
 use keel_execution::{OrderAction, OrderManager};
 use keel_marketdata::{BarBuilder, OrderBook};
@@ -95,7 +95,7 @@ pub struct Engine {
     wind: Option<Wind>,
     market_events: u64,
     fills_part: Part,
-    evicted_part: Part,
+    evicted_part: Bag,
     denials: (u64, u32, u64),
 }
 
@@ -140,7 +140,7 @@ impl Engine {
             wind: None,
             market_events: 0,
             fills_part: Part::default(),
-            evicted_part: Part::default(),
+            evicted_part: Bag::default(),
             denials: (0, 0, 0),
         })
     }
@@ -205,6 +205,7 @@ impl Engine {
     /// Takes news about our orders and our account; as [`Self::process`] without wrapping.
     pub fn process_execution(&mut self, ts: Timestamp, event: &ExecutionEvent, out: &mut Outbox) {
         self.advance(ts);
+        self.risk.on_time(self.now);
         let mut actions = std::mem::take(&mut self.actions);
         self.orders.on_event(event, self.now, &mut actions);
         self.actions = actions;

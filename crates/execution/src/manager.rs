@@ -77,7 +77,7 @@ pub struct OrderManager {
     last_sequence: u64,
     /// When the venue last answered that it is not sure of itself.
     venue_unsure_at: Option<Timestamp>,
-    /// Orders that left memory in the last call of `on_timer`.
+    /// Orders that left memory in the last call of `retire`.
     evicted: Vec<Order>,
     scratch: Vec<u32>,
 }
@@ -466,7 +466,7 @@ impl OrderManager {
         &self.trades
     }
 
-    /// Closed orders that left memory in the last [`Self::on_timer`], oldest first; the next one drops them.
+    /// Closed orders that left memory in the last [`Self::retire`], oldest first; the next one drops them.
     pub fn take_evicted(&mut self) -> std::vec::Drain<'_, Order> {
         self.evicted.drain(..)
     }

@@ -86,6 +86,8 @@ pub(crate) struct Row {
     pub(crate) position: i64,
     pub(crate) cash: i128,
     pub(crate) pnl: i128,
+    /// What to value with before there is a quote: the price of the last fill or order.
+    pub(crate) last_price: i64,
     pub(crate) open_buy: i64,
     pub(crate) open_sell: i64,
     pub(crate) unknown_count: u32,
@@ -152,6 +154,7 @@ impl Row {
             position: 0,
             cash: 0,
             pnl: 0,
+            last_price: 0,
             open_buy: 0,
             open_sell: 0,
             unknown_count: 0,
@@ -172,6 +175,7 @@ impl Row {
             self.position = quantity(old.position)?;
             self.open_buy = quantity(old.open_buy)?;
             self.open_sell = quantity(old.open_sell)?;
+            self.last_price = price(old.valuation()).unwrap_or(0);
             for order in &old.open {
                 let (remaining, price) = (quantity(order.remaining)?, price(order.price)?);
                 self.open.push(Reservation { remaining, price, ..*order });
@@ -180,7 +184,7 @@ impl Row {
             (self.cash, self.position) = (old.cash, old.position);
             (self.open_buy, self.open_sell) = (old.open_buy, old.open_sell);
             self.open.extend_from_slice(&old.open);
-            self.reference = old.reference;
+            (self.reference, self.last_price) = (old.reference, old.last_price);
         }
         (self.pnl, self.exposure) = (old.pnl, old.exposure);
         (self.unknown_count, self.is_held, self.is_feed_live) = (old.unknown_count, old.is_held, old.is_feed_live);
@@ -221,6 +225,12 @@ impl Row {
             reference.jump = None;
         }
         (reference.bid, reference.ask, reference.mid) = (bid, ask, mid);
+    }
+
+    /// The price to value positions with: the mid price, or before any quote the last price that was heard of.
+    #[inline]
+    pub(crate) const fn valuation(&self) -> i64 {
+        if self.reference.mid != 0 { self.reference.mid } else { self.last_price }
     }
 
     /// Is there a reference that may decide (RC-15, RC-16)?

@@ -54,7 +54,7 @@ impl Engine {
         }
         self.account_feed = state;
         out.notify(Notice::Feed(StreamKind::Account, state));
-        if state == FeedState::Live && self.phase != Phase::Recovering {
+        if state == FeedState::Live && (self.phase != Phase::Recovering || self.reconciliation.was_asked()) {
             self.begin_reconciliation(true, out);
         }
         self.apply_state();

@@ -7,6 +7,9 @@ use keel_model::{ExecutionEvent, InstrumentId, NewOrder, Timestamp};
 use keel_risk::RiskSnapshot;
 use std::time::Duration;
 
+/// Closed orders leave memory every so many records of a replay.
+const RETIRE_EVERY: u64 = 1_024;
+
 /// One record of the journal, as far as the engine needs it. Records are given in the order in which they were written.
 #[derive(Clone, Debug)]
 pub enum RecoveredRecord {
@@ -42,6 +45,10 @@ impl Reconciliation {
         self.open_orders || self.balances || self.fills > 0
     }
 
+    pub(super) fn was_asked(&self) -> bool {
+        self.sent != Timestamp::ZERO
+    }
+
     pub(super) fn blocks(&self) -> bool {
         self.is_blocking && self.is_open()
     }
@@ -68,7 +75,11 @@ impl Engine {
         let mut discarded = Outbox::new();
         let mut risk = None;
         let mut last = Timestamp::ZERO;
-        for record in records {
+        for (record, number) in records.into_iter().zip(1u64..) {
+            if number.is_multiple_of(RETIRE_EVERY) {
+                self.orders.retire(self.now);
+                self.note_evicted();
+            }
             match record {
                 RecoveredRecord::Intent(ts, new) => {
                     self.advance(ts);
@@ -86,10 +97,8 @@ impl Engine {
             }
             discarded.drain();
         }
-        if let Some(snapshot) = risk {
-            self.risk.restore(&snapshot);
-        }
         self.advance(now);
+        self.risk.end_replay(risk.as_deref(), self.now);
         let mut actions = std::mem::take(&mut self.actions);
         self.orders.begin_recovery(self.now, &mut actions);
         self.actions = actions;
@@ -150,7 +159,7 @@ impl Engine {
     /// Asks again for what was not answered in time, and compares every now and then.
     pub(super) fn reconcile_on_time(&mut self, out: &mut Outbox) {
         let waited = self.now.since(self.reconciliation.sent);
-        let was_asked = self.reconciliation.sent != Timestamp::ZERO;
+        let was_asked = self.reconciliation.was_asked();
         if self.reconciliation.is_open() {
             if was_asked && waited > Duration::from_millis(self.config.reconcile_timeout_ms) {
                 self.ask_again(out);

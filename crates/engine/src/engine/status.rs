@@ -1,7 +1,7 @@
 //! Status for people and digest for proofs.
 
 use super::Engine;
-use crate::digest::{self, Part, StateDigest};
+use crate::digest::{self, Bag, Part, StateDigest};
 use keel_execution::Order;
 use keel_model::{
     CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Side, StatusSnapshot,
@@ -84,13 +84,13 @@ impl Engine {
     pub fn digest(&self) -> StateDigest {
         let mut whole = Sha256::new();
         whole.update(b"keel state digest 1");
-        let mut orders = self.evicted_part.fork();
+        let mut orders = self.evicted_part.clone();
         let all = self.orders.all();
         for order in &all {
             add_order(&mut orders, order);
         }
         orders.finish("orders", &mut whole);
-        self.fills_part.fork().finish("fills", &mut whole);
+        self.fills_part.clone().finish("fills", &mut whole);
         let mut positions = Part::default();
         for position in self.portfolio.positions() {
             positions.add(format_args!(
@@ -164,7 +164,7 @@ impl Engine {
     }
 }
 
-fn add_order(part: &mut Part, order: &Order) {
+fn add_order(part: &mut Bag, order: &Order) {
     let intent = &order.new.intent;
     let price = |price: Option<Price>| price.map(Price::normalized).unwrap_or_default();
     part.add(format_args!(

@@ -30,7 +30,7 @@ pub(crate) enum Wrong {
     PersistAfterSend,
     /// "Not found" is told with a time far ahead, as if it always proved something.
     NotFoundProves,
-    /// "Not found" is told with our own clock and half the promised bound of the venue's queries.
+    /// "Not found" is told with our own clock, and the lag of queries is not allowed for.
     FenceByLocalClock,
     /// The restart does not read the journal.
     ForgetJournal,
@@ -89,7 +89,7 @@ fn config(epoch: u32, recv_window_ms: u64, wrong: Wrong) -> EngineConfig {
         per_instrument: vec![most(0), most(1)],
         ..RiskLimits::default()
     };
-    let bound = if wrong == Wrong::FenceByLocalClock { LAG_MS_MAX / 2 } else { LAG_MS_MAX };
+    let bound = if wrong == Wrong::FenceByLocalClock { 1 } else { LAG_MS_MAX };
     let execution = ExecutionConfig {
         instance: 1,
         epoch,

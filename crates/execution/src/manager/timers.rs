@@ -26,7 +26,7 @@ impl OrderManager {
         }
         self.check_fills(&due, now, out);
         self.scratch = due;
-        self.evict(now);
+        self.retire(now);
     }
 
     /// A placement that left and that nobody answered is unknown. One that has not left is still in our own hands.
@@ -116,8 +116,8 @@ impl OrderManager {
         }
     }
 
-    /// Closed orders leave memory by age and by number, the oldest first.
-    fn evict(&mut self, now: Timestamp) {
+    /// Lets closed orders leave memory by age and by number, the oldest first. Part of every [`Self::on_timer`].
+    pub fn retire(&mut self, now: Timestamp) {
         // Whoever wants them has taken the last ones by now; nobody may let them pile up.
         self.evicted.clear();
         let retention = ms(self.config.retention_ms);

@@ -53,14 +53,29 @@ impl RiskService {
         }
     }
 
+    /// Ends the replay of a journal: latches of days gone by are forgotten, today's loss counts. Takes latches and holds over
+    /// from the state that was frozen last, if there is one.
+    pub fn end_replay(&mut self, saved: Option<&RiskSnapshot>, now: Timestamp) {
+        self.is_loss_latched = false;
+        self.on_time(now);
+        self.check_loss();
+        if let Some(saved) = saved {
+            self.restore(saved);
+        }
+        self.breach = false;
+    }
+
     /// Takes latches and the day's loss over from a former run. Positions and reservations come back through
     /// [`Self::on_fill`] and [`Self::sync`].
     pub fn restore(&mut self, saved: &RiskSnapshot) {
         self.is_emergency |= saved.is_emergency;
         self.is_loss_latched |= saved.is_loss_latched;
-        self.day = saved.day;
-        let day_pnl = notional_down(saved.day_pnl).unwrap_or(0);
-        self.day_base = self.pnl.saturating_sub(self.fees).saturating_sub(day_pnl);
+        if saved.day >= self.day && self.pnl == 0 {
+            // Nothing was replayed: the day's profit is known from here alone.
+            self.day = saved.day;
+            let day_pnl = notional_down(saved.day_pnl).unwrap_or(0);
+            self.day_base = self.pnl.saturating_sub(self.fees).saturating_sub(day_pnl);
+        }
         for id in &saved.held {
             self.hold(*id);
         }

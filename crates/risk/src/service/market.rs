@@ -55,11 +55,15 @@ impl RiskService {
         if row.is_foreign_quote {
             return;
         }
-        let open = i128::from(row.position) * i128::from(row.reference.mid);
+        let open = i128::from(row.position) * i128::from(row.valuation());
         let pnl = money_down(row.cash.saturating_add(open), row.price_scale + row.quantity_scale);
         let pnl = pnl.unwrap_or(row.pnl);
         self.pnl = self.pnl.saturating_sub(row.pnl).saturating_add(pnl);
         row.pnl = pnl;
+        self.check_loss();
+    }
+
+    pub(super) fn check_loss(&mut self) {
         if !self.is_loss_latched && self.day_pnl_money() <= -self.loss_max {
             self.is_loss_latched = true;
             self.breach = true;

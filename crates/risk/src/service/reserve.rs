@@ -28,6 +28,7 @@ impl RiskService {
     pub(super) fn add(&mut self, instrument: InstrumentId, reservation: Reservation) {
         let Some(row) = self.rows.get_mut(instrument.index()) else { return };
         debug_assert!(row.find(reservation.id).is_none(), "one order reserves once");
+        row.last_price = reservation.price;
         row.open.push(reservation);
         row.unknown_count += u32::from(reservation.is_unknown);
         self.open_orders += 1;
@@ -57,7 +58,7 @@ impl RiskService {
     pub(super) fn update_exposure(&mut self, instrument: InstrumentId) {
         let Some(row) = self.rows.get_mut(instrument.index()) else { return };
         let projected = row.projected(None, &Credit::default()).unwrap_or(i64::MAX);
-        let exposure = row.value(projected, row.reference.mid).unwrap_or(i128::MAX);
+        let exposure = row.value(projected, row.valuation()).unwrap_or(i128::MAX);
         self.gross = self.gross.saturating_sub(row.exposure).saturating_add(exposure);
         row.exposure = exposure;
     }
@@ -141,6 +142,7 @@ impl RiskService {
         let base = money_down(quantity.into(), row.quantity_scale).unwrap_or(0);
         let quote = money_up(value, scale).unwrap_or(0);
         let sign = fill.side.sign();
+        row.last_price = price;
         row.position = row.position.saturating_add(quantity.saturating_mul(sign));
         row.cash = row.cash.saturating_sub(value.saturating_mul(sign.into()));
         let (base_slot, quote_slot, is_spot) = (row.base, row.quote, row.kind == InstrumentKind::Spot);

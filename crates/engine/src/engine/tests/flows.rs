@@ -15,7 +15,8 @@ fn an_order_from_wish_to_fill_is_told_in_order() {
         k7-3-1 fill 0.04 position 0.04
         k7-3-1 PartiallyFilled
         k7-3-1 fill 0.06 position 0.10
-        k7-3-1 Filled"#]].assert_eq(&desk.told().join("\n"));
+        k7-3-1 Filled"#]]
+    .assert_eq(&desk.told().join("\n"));
     let status = desk.engine.status();
     assert_eq!((status.orders_total, status.fills_total, status.open_orders.len()), (1, 2, 0));
     assert_eq!(status.positions[0].quantity, quantity("0.1"));
