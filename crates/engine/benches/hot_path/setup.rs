@@ -19,6 +19,7 @@ use keel_strategy::{Context, Strategy, Subscription};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
+use std::time::Duration;
 
 pub(crate) const ID: InstrumentId = InstrumentId(0);
 pub(crate) const SYMBOL: &str = "BTCUSDT";
@@ -306,6 +307,12 @@ fn snapshot(order: &NewOrder, status: OrderStatus, now: Timestamp) -> OrderSnaps
         cum_quote: None,
         ts_event: now,
     }
+}
+
+/// CPU time of this thread: what others do on a shared machine is not in it.
+pub(crate) fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Nanoseconds, three digits.

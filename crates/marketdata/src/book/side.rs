@@ -4,7 +4,7 @@
 //! the change and the top. Here a level costs a look at the chunk list, a search among at most [`CHUNK`] keys and a move of
 //! at most as many. Changes of one delta come sorted, so the chunk of the one before is where the search begins.
 //!
-//! Invariants: keys grow towards the best, strictly, within and across chunks; no chunk in `order` is empty; `firsts` holds
+//! Invariants: keys grow towards the best, strictly, within and across chunks; unused keys are `i64::MAX`; no chunk in `order` is empty; `firsts` holds
 //! the least key of each; emptied chunks wait in `free`; at most [`super::LEVELS_MAX`] levels. Prices and quantities are
 //! held as whole numbers at the finest scale seen; no allocation once chunks suffice.
 
@@ -12,11 +12,13 @@ use super::LEVELS_MAX;
 use keel_model::{Level, Price, Quantity};
 
 /// Levels in one chunk.
-const CHUNK: usize = 64;
+const CHUNK: usize = 32;
+/// Keys compared at once.
+const GROUP: usize = 8;
 /// How full chunks are made from a snapshot: changes find room.
-const CHUNK_FILL: usize = 44;
+const CHUNK_FILL: usize = 22;
 /// A chunk below this joins a neighbour that has room.
-const CHUNK_LOW: usize = 12;
+const CHUNK_LOW: usize = 6;
 /// Chunks looked at one by one from the last one used, before the search halves.
 const WALK_MAX: usize = 6;
 
@@ -45,7 +47,22 @@ struct Chunk {
 }
 
 impl Chunk {
-    const EMPTY: Self = Self { length: 0, keys: [0; CHUNK], quantities: [0; CHUNK] };
+    const EMPTY: Self = Self { length: 0, keys: [i64::MAX; CHUNK], quantities: [0; CHUNK] };
+
+    /// How many keys are below `key`: where it is, or would be. All loads of a step are independent of each other, where a
+    /// binary search waits for each; what is not in use compares as above.
+    #[inline]
+    fn rank(&self, key: i64) -> usize {
+        let (groups, _) = self.keys.as_chunks::<GROUP>();
+        let whole = groups.iter().filter(|group| group[GROUP - 1] < key).count();
+        let rest = groups.get(whole).map_or(0, |group| group.iter().filter(|known| **known < key).count());
+        whole * GROUP + rest
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+        self.keys = [i64::MAX; CHUNK];
+    }
 
     fn keys(&self) -> &[i64] {
         self.keys.get(..self.length).unwrap_or_default()
@@ -73,14 +90,16 @@ impl Chunk {
         self.keys.copy_within(at + 1..self.length, at);
         self.quantities.copy_within(at + 1..self.length, at);
         self.length -= 1;
+        self.put(self.length, i64::MAX, 0);
     }
 
     /// Moves everything from `at` on to the end of `other`, which has room.
     fn move_tail(&mut self, at: usize, other: &mut Self) {
         for from in at..self.length {
-            if let (Some(key), Some(quantity)) = (self.keys.get(from), self.quantities.get(from)) {
-                other.put(other.length, *key, *quantity);
+            if let (Some(key), Some(quantity)) = (self.keys.get(from).copied(), self.quantities.get(from).copied()) {
+                other.put(other.length, key, quantity);
                 other.length += 1;
+                self.put(from, i64::MAX, 0);
             }
         }
         self.length = at;
@@ -191,8 +210,8 @@ impl BookSide {
             }
             return 0;
         };
-        let at = chunk.keys().partition_point(|known| *known < key);
-        let is_known = chunk.keys().get(at) == Some(&key);
+        let at = chunk.rank(key);
+        let is_known = chunk.keys.get(at) == Some(&key);
         match (is_known, quantity == 0) {
             (true, false) => {
                 chunk.put(at, key, quantity);
@@ -297,7 +316,7 @@ impl BookSide {
             self.chunks.len() as u32 - 1
         });
         if let Some(chunk) = self.chunks.get_mut(number as usize) {
-            chunk.length = 0;
+            chunk.clear();
         }
         self.order.insert(position, number);
         self.firsts.insert(position, first);
@@ -345,6 +364,10 @@ impl BookSide {
     #[inline]
     fn encode(&mut self, level: &Level) -> Result<(i64, i64), DoesNotFit> {
         let (price, quantity) = (level.price, level.quantity);
+        if price.mantissa() == i64::MAX {
+            // Reserved for slots that are not in use.
+            return Err(DoesNotFit);
+        }
         if price.scale() == self.price_scale && quantity.scale() == self.quantity_scale {
             return Ok((price.mantissa() * self.sign, quantity.mantissa()));
         }
@@ -368,6 +391,9 @@ impl BookSide {
         }
         let widen = |mantissa: i64, from, to| mantissa.checked_mul(factor(from, to)?).ok_or(DoesNotFit);
         let key = widen(price.mantissa(), price.scale(), self.price_scale)?;
+        if key == i64::MAX {
+            return Err(DoesNotFit);
+        }
         Ok((key * self.sign, widen(quantity.mantissa(), quantity.scale(), self.quantity_scale)?))
     }
 
