@@ -68,7 +68,7 @@ fn bad_recordings_are_named_with_place_and_remedy() {
         ("empty.gz", "it is empty"),
         ("plain.gz", "it is not gzip"),
         ("nothing.gz", "nothing.gz"),
-        ("nonsense.gz", "not a recording"),
+        ("nonsense.gz", "no space"),
     ] {
         for speed in ["max", "100"] {
             let ended = launcher.run(&["--replay", name, "--speed", speed]).expect_code(1);
@@ -108,7 +108,8 @@ fn a_truncated_or_broken_recording_is_told_and_ends_with_1() {
 #[test]
 fn a_signal_ends_a_replay_in_order() {
     let Some(path) = recording(RECORDINGS[0].0) else { return };
-    let mut running = Launcher::new().start(&["--replay", path.to_str().unwrap(), "--speed", "1"]);
+    let launcher = Launcher::new();
+    let mut running = launcher.start(&["--replay", path.to_str().unwrap(), "--speed", "1"]);
     running.until("trading: ready");
     running.signal(rustix::process::Signal::INT);
     assert_clean(running.wait(), 130);

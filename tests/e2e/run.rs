@@ -5,6 +5,9 @@ use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+/// A throw-away account of a simulated venue.
+const ACCOUNT: &str = "demo-key:demo-secret";
+
 /// What every clean run must have said.
 #[track_caller]
 pub(crate) fn assert_clean(ended: Ended, code: i32) -> Ended {
@@ -38,7 +41,8 @@ fn paper_trades_for_its_duration_and_ends_clean_s3_069() {
     ] {
         assert!(ended.stderr.contains(line), "{line:?} is not in\n{}", ended.stderr);
     }
-    for stage in ["frame to decision", "decision to signed", "signed to ack"] {
+    for stage in ["frame → decision", "decision → durable", "durable → signed", "signed → ack", "frame → ack"]
+    {
         assert!(ended.stdout.contains(stage), "{stage:?} is not in\n{}", ended.stdout);
     }
     for step in [
@@ -150,11 +154,12 @@ fn live_without_keys_or_confirmation_is_refused_and_sends_nothing() {
 #[test]
 fn a_separate_venue_is_traded_and_outlives_the_run() {
     let launcher = Launcher::new();
-    let mut venue = launcher.start(&["venue", "--port", "0", "--seed", "7"]);
+    let mut venue = launcher.start(&["venue", "--port", "0", "--seed", "7", "--account", ACCOUNT]);
     let line = venue.until("listening on ");
     let url = line.split("listening on ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     for _ in 0..2 {
-        let ended = assert_clean(launcher.run(&["--paper", "--venue", &url, "--duration", "3"]), 0);
+        let ended =
+            assert_clean(launcher.run(&["--paper", "--venue", &url, "--account", ACCOUNT, "--duration", "3"]), 0);
         assert!(ended.number("orders:") > 0);
     }
     venue.signal(Signal::INT);
@@ -175,7 +180,7 @@ fn a_venue_that_is_not_there_is_named() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let ended = Launcher::new().run(&["--paper", "--venue", &format!("http://127.0.0.1:{port}"), "--duration", "5"]);
+    let ended = Launcher::new().run(&["--paper", "--venue", &format!("http://127.0.0.1:{port}"), "--account", ACCOUNT]);
     ended.expect_code(1).expect_stderr(&format!("127.0.0.1:{port}"));
 }
 
@@ -200,7 +205,17 @@ fn failures_are_restarted_within_the_budget_only() {
         listener.local_addr().unwrap().port()
     };
     let url = format!("http://127.0.0.1:{port}");
-    let ended = launcher.run(&["--venue", &url, "--auto-restart", "--max-restarts", "2", "--restart-delay", "0.05"]);
+    let ended = launcher.run(&[
+        "--venue",
+        &url,
+        "--account",
+        ACCOUNT,
+        "--auto-restart",
+        "--max-restarts",
+        "2",
+        "--restart-delay",
+        "0.05",
+    ]);
     let ended = ended.expect_code(1).expect_stderr("failed; restart 2 of at most 2 in 0.1 s");
     assert!(ended.stderr.contains("failed after 2 restarts"), "{}", ended.stderr);
     let mut running = launcher.start(&["--paper", "--auto-restart"]);

@@ -8,7 +8,8 @@ use std::time::Duration;
 #[test]
 fn each_signal_stops_in_order_with_its_exit_code() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 0), (Signal::HUP, 0)] {
-        let mut running = Launcher::new().start(&["--paper"]);
+        let launcher = Launcher::new();
+        let mut running = launcher.start(&["--paper"]);
         running.until("trading: ready");
         std::thread::sleep(Duration::from_millis(300));
         running.signal(signal);
@@ -18,7 +19,8 @@ fn each_signal_stops_in_order_with_its_exit_code() {
 
 #[test]
 fn a_dump_does_not_stop() {
-    let mut running = Launcher::new().start(&["--paper"]);
+    let launcher = Launcher::new();
+    let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");
     for signal in [Signal::USR1, Signal::QUIT] {
         running.signal(signal);
@@ -33,7 +35,8 @@ fn a_dump_does_not_stop() {
 
 #[test]
 fn two_signals_hurry_and_still_cancel_and_flush() {
-    let mut running = Launcher::new().start(&["--paper"]);
+    let launcher = Launcher::new();
+    let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");
     std::thread::sleep(Duration::from_millis(300));
     running.signal(Signal::INT);
@@ -49,7 +52,8 @@ fn two_signals_hurry_and_still_cancel_and_flush() {
 
 #[test]
 fn three_signals_leave_at_once() {
-    let mut running = Launcher::new().start(&["--paper"]);
+    let launcher = Launcher::new();
+    let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");
     for _ in 0..3 {
         running.signal(Signal::INT);
@@ -62,7 +66,8 @@ fn three_signals_leave_at_once() {
 #[test]
 fn a_signal_during_the_start_is_heard_at_any_moment() {
     for after_ms in [0u64, 2, 5, 10, 20, 40, 80, 120] {
-        let mut running = Launcher::new().start(&["--paper"]);
+        let launcher = Launcher::new();
+        let mut running = launcher.start(&["--paper"]);
         running.until("mode: paper");
         std::thread::sleep(Duration::from_millis(after_ms));
         running.signal(Signal::INT);

@@ -159,8 +159,7 @@ fn stop_callbacks(lifecycle: &Lifecycle, shared: &Shared, clock: &Clock) {
                 let ran = clock.since(began).as_secs_f64();
                 out::note(&format!("Duration reached: {ran:.1}s/{}s", duration.as_secs_f64()));
             }
-            (StopReason::Interrupt | StopReason::Terminate | StopReason::Hangup, _) => {}
-            (reason, _) => out::note(&format!("stopping: {reason}")),
+            _ => {}
         }
     });
 }
@@ -189,6 +188,9 @@ fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last,
     if let Err(error) = summary.publish(is_json) {
         outcome.add_failure(&error);
         out::note(&format!("error: {error}"));
+    }
+    for reason in outcome.reasons.iter().filter(|reason| reason.is_failure()) {
+        out::note(&format!("error: {reason}"));
     }
     let status = outcome.finish();
     out::note(&format!("exit code: {status}"));

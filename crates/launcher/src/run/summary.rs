@@ -90,13 +90,10 @@ pub fn left_open(status: &StatusSnapshot, instruments: &Instruments) -> Left {
     let is_unknown = |order: &&OpenOrderView| order.state.eq_ignore_ascii_case("unknown");
     let order = |order: &OpenOrderView| order_line(order, instruments);
     let position = |position: &PositionView| {
-        let value = position.unrealized.map_or_else(|| "no price".to_owned(), |value| format!("unrealised {value}"));
-        format!(
-            "{} {} at {} ({value})",
-            symbol(position.instrument, instruments),
-            position.quantity,
-            position.average_price
-        )
+        let value =
+            position.unrealized.map_or_else(|| "no price".to_owned(), |value| format!("unrealised {}", money(value)));
+        let (quantity, average) = (position.quantity.normalized(), position.average_price.normalized());
+        format!("{} {quantity} at {average} ({value})", symbol(position.instrument, instruments))
     };
     Left {
         orders: status.open_orders.iter().filter(|it| !is_unknown(it)).map(order).collect(),
