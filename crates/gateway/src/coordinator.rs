@@ -16,7 +16,7 @@ use crate::order_gateway::{InFlight, OrderGateway};
 use crate::shared::{HeartbeatWatch, Phase, Shared};
 use crate::sinks::ExecutionSink;
 use keel_engine::{Engine, Outbox, RecoveredRecord};
-use keel_lifecycle::{Clock, StopReason, StopSignal};
+use keel_lifecycle::{Clock, LifecycleError, StopReason, StopSignal, TaskEnd, TaskGroup, TaskKind, ThreadHandle};
 use keel_model::{Command, ExitPolicy, StatusSnapshot, Timestamp};
 use keel_store::{Journal, Record};
 use parking_lot::Mutex;
@@ -178,6 +178,19 @@ impl Coordinator {
     #[must_use]
     pub fn inline_sink(&self) -> InlineSink {
         InlineSink::new(self.core.clone(), self.lanes.clone())
+    }
+
+    /// Runs on a thread and a small runtime of its own, as a critical thread of `group` called `engine`. A strategy that
+    /// blocks then holds up the engine only: a worker of the trading runtime that blocks may hold up that runtime's sockets
+    /// and timers as well. The order gateway's group must be bound to the trading runtime ([`TaskGroup::on`]).
+    pub fn spawn_thread(self, group: &TaskGroup) -> Result<ThreadHandle<TaskEnd>, LifecycleError> {
+        group.spawn_thread("engine", TaskKind::Critical, move |stop| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .map_err(|error| format!("cannot build the engine's runtime: {error}"))?;
+            runtime.block_on(self.run(stop)).map_err(|error| error.to_string())
+        })
     }
 
     /// Runs until `stop` is cancelled. Spawn it as a critical task.

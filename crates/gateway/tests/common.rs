@@ -440,6 +440,7 @@ pub(crate) struct Run {
     pub(crate) clock: Clock,
     pub(crate) epoch: u32,
     pub(crate) inline: keel_gateway::InlineSink,
+    thread: Option<keel_lifecycle::ThreadHandle<keel_lifecycle::TaskEnd>>,
 }
 
 pub(crate) fn limits() -> RiskLimits {
@@ -475,7 +476,7 @@ pub(crate) async fn start(folder: &Path, venue: &FakeVenue, habit: Habit) -> Run
         journal: journal.clone(),
         gate: gate.clone(),
         latency: latency.clone(),
-        group: supervisor.group("execution"),
+        group: supervisor.group("execution").on(tokio::runtime::Handle::current()),
         stop: supervisor.stop_signal(),
         clock: clock.clone(),
         limits: GatewayLimits { durable_timeout: Duration::from_millis(300), ..GatewayLimits::default() },
@@ -518,7 +519,14 @@ pub(crate) async fn start(folder: &Path, venue: &FakeVenue, habit: Habit) -> Run
     });
     let inline = coordinator.inline_sink();
     let group = supervisor.group("coordinator");
-    drop(group.spawn_with("engine", TaskKind::Critical, move |token| coordinator.run(token)));
+    let thread = match habit {
+        // Else the blocked worker might hold up the timers that the test waits with.
+        Habit::BlockAfterTwo => Some(coordinator.spawn_thread(&group).unwrap()),
+        _ => {
+            drop(group.spawn_with("engine", TaskKind::Critical, move |token| coordinator.run(token)));
+            None
+        }
+    };
     Run {
         venue: venue.clone(),
         lanes,
@@ -534,6 +542,7 @@ pub(crate) async fn start(folder: &Path, venue: &FakeVenue, habit: Habit) -> Run
         clock,
         epoch: recovered.epoch,
         inline,
+        thread,
     }
 }
 
@@ -573,11 +582,14 @@ impl Run {
     }
 
     /// Ends the coordinator in order and closes the journal.
-    pub(crate) async fn end(self) -> keel_gateway::CoordinatorEnd {
+    pub(crate) async fn end(mut self) -> keel_gateway::CoordinatorEnd {
         let report = self.supervisor.group("coordinator").stop(SOON).await;
         assert!(report.is_clean(), "{report}");
         let report = self.supervisor.group("execution").stop(Duration::from_secs(1)).await;
         assert!(report.stuck.is_empty(), "{report}");
+        if let Some(thread) = self.thread.take() {
+            assert_eq!(thread.join().unwrap(), keel_lifecycle::TaskEnd::Finished);
+        }
         let journal = self.journal.clone();
         let end = self.handle.end().expect("the coordinator has ended");
         drop(self);

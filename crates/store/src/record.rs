@@ -35,6 +35,7 @@ pub struct SessionStart {
 /// One entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "records are passed by reference; boxing would allocate per report")]
 pub enum Record {
     /// A run begins.
     SessionStart(SessionStart),
