@@ -7,7 +7,7 @@
 use crate::GatewayError;
 use keel_engine::RecoveredRecord;
 use keel_model::{
-    CancelOutcome, ExecutionEvent, InstrumentId, Instruments, OrderSnapshot, QueryOutcome, SubmitOutcome,
+    CancelOutcome, ExecutionEvent, Fill, InstrumentId, Instruments, OrderSnapshot, QueryOutcome, SubmitOutcome,
 };
 use keel_store::{Entry, Journal, Record, SessionStart};
 use std::time::Duration;
@@ -91,11 +91,9 @@ impl<'a> RecordCollector<'a> {
             ExecutionEvent::Query(_, QueryOutcome::Found(found)) => self.carry_over_order(found),
             ExecutionEvent::Report(report) => {
                 report.instrument = self.id(report.instrument)?;
-                report.fill.as_mut().map_or(Ok(()), |fill| Ok(fill.instrument = self.id(fill.instrument)?))
+                report.fill.as_mut().map_or(Ok(()), |fill| self.carry_over_fill(fill))
             }
-            ExecutionEvent::Fills(fills) => {
-                fills.iter_mut().try_for_each(|(_, fill)| Ok(fill.instrument = self.id(fill.instrument)?))
-            }
+            ExecutionEvent::Fills(fills) => fills.iter_mut().try_for_each(|(_, fill)| self.carry_over_fill(fill)),
             ExecutionEvent::OpenOrders(scope, orders) => {
                 if let Some(id) = scope {
                     *id = self.id(*id)?;
@@ -109,6 +107,11 @@ impl<'a> RecordCollector<'a> {
         }
     }
 
+    fn carry_over_fill(&self, fill: &mut Fill) -> Result<(), GatewayError> {
+        fill.instrument = self.id(fill.instrument)?;
+        Ok(())
+    }
+
     fn carry_over_order(&self, order: &mut OrderSnapshot) -> Result<(), GatewayError> {
         order.instrument = self.id(order.instrument)?;
         Ok(())
@@ -118,7 +121,7 @@ impl<'a> RecordCollector<'a> {
         let SubmitOutcome::Accepted(ack) = outcome else { return Ok(()) };
         ack.reports.iter_mut().try_for_each(|report| {
             report.instrument = self.id(report.instrument)?;
-            report.fill.as_mut().map_or(Ok(()), |fill| Ok(fill.instrument = self.id(fill.instrument)?))
+            report.fill.as_mut().map_or(Ok(()), |fill| self.carry_over_fill(fill))
         })
     }
 

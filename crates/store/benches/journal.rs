@@ -8,7 +8,6 @@ use keel_model::{
     ClientOrderId, InstrumentId, NewOrder, OrderIntent, OrderPurpose, Price, Quantity, Side, StrategyId, Timestamp,
 };
 use keel_store::{Durability, Journal, JournalOptions, Record, StoreError, for_each};
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -30,15 +29,12 @@ fn intent(sequence: u64) -> Record {
 }
 
 fn print(name: &str, histogram: &Histogram<u64>) {
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
+    println!(
         "{name:<46} p50 {:>9} ns   p99 {:>9} ns   max {:>10} ns",
         histogram.value_at_quantile(0.5),
         histogram.value_at_quantile(0.99),
         histogram.max()
-    )
-    .unwrap();
+    );
 }
 
 fn histogram() -> Histogram<u64> {
@@ -128,7 +124,7 @@ fn group_commit(durability: Durability) -> f64 {
         Ok(())
     })
     .unwrap();
-    writeln!(std::io::stdout(), "replay: {:.0} records/s", records as f64 / start.elapsed().as_secs_f64()).unwrap();
+    println!("replay: {:.0} records/s", records as f64 / start.elapsed().as_secs_f64());
     rate
 }
 
@@ -141,7 +137,7 @@ fn main() {
     print("durable hand-off and back, process", &durable(Durability::Process));
     print("bare preallocated write + fdatasync (again)", &bare());
     for durability in [Durability::Power, Durability::Process] {
-        writeln!(std::io::stdout(), "group commit, {durability}: {:.0} records/s", group_commit(durability)).unwrap();
+        println!("group commit, {durability}: {:.0} records/s", group_commit(durability));
     }
-    writeln!(std::io::stdout(), "size of Record: {} bytes", std::mem::size_of::<Record>()).unwrap();
+    println!("size of Record: {} bytes", std::mem::size_of::<Record>());
 }
