@@ -8,3 +8,4 @@ mod client;
 mod limits;
 mod market_feed;
 mod server;
+mod venue;

@@ -121,8 +121,8 @@ impl BinanceSpotAccountFeed {
                 () = stop.cancelled() => return Ok(()),
                 _ = tick.tick() => {
                     let now = self.now();
-                    let mut budget = self.venue.connects.lock();
-                    self.session.tick(now, &mut budget, &mut self.actions, sink);
+                    let mut take = |at| self.venue.connects.lock().take(at);
+                    self.session.tick(now, &mut take, &mut self.actions, sink);
                 }
                 event = self.links.next() => tokio::select! {
                     biased;

@@ -114,7 +114,11 @@ impl BinanceSpotClient {
         let signer = self.venue.need_signer()?;
         self.signing_time(lane).await?;
         self.venue.admit(lane, weight, 0)?;
-        let make = || self.signed(signer, Method::GET, path, |query| Ok(fill(query))).map(|(call, _)| call);
+        let said = |query: &mut Query<'_>| {
+            fill(query);
+            Ok(())
+        };
+        let make = || self.signed(signer, Method::GET, path, said).map(|(call, _)| call);
         let answer = self.pool.call(lane, make).await.map_err(|error| call_error(what, &self.pool, error))?;
         self.venue.observe(&answer);
         success(what, answer)

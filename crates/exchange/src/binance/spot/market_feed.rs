@@ -131,8 +131,8 @@ impl Shard {
 
     fn tick(&mut self) {
         let now = self.now();
-        let mut budget = self.venue.connects.lock();
-        self.session.tick(now, &mut budget, &mut self.actions, self.sink.as_ref());
+        let mut take = |at| self.venue.connects.lock().take(at);
+        self.session.tick(now, &mut take, &mut self.actions, self.sink.as_ref());
     }
 
     #[inline]

@@ -4,7 +4,7 @@
 //! in full, so that the system reconciles (N-08, N-10); no report is dropped but one that was handed on already, word for
 //! word, while two connections overlap; keys that the venue refuses end the session, since retrying cannot help (V-23).
 
-use super::backoff::{Backoff, ConnectBudget};
+use super::backoff::{Backoff, TakeConnect};
 use super::link::Link;
 use super::{Action, LinkId, Now, ms};
 use crate::binance::spot::VENUE;
@@ -103,7 +103,7 @@ impl AccountSession {
     }
 
     /// Time has passed. To be called ten times a second.
-    pub fn tick(&mut self, now: Now, budget: &mut ConnectBudget, out: &mut Vec<Action>, sink: &dyn AccountSink) {
+    pub fn tick(&mut self, now: Now, budget: &mut TakeConnect<'_>, out: &mut Vec<Action>, sink: &dyn AccountSink) {
         let links: Vec<LinkId> = [&self.current, &self.next].into_iter().flatten().map(|link| link.link.id).collect();
         for id in links {
             let config = self.config.clone();
@@ -120,12 +120,12 @@ impl AccountSession {
         self.check_outage(now, out);
     }
 
-    fn connect(&mut self, now: Now, budget: &mut ConnectBudget, out: &mut Vec<Action>) {
+    fn connect(&mut self, now: Now, budget: &mut TakeConnect<'_>, out: &mut Vec<Action>) {
         let is_due = self.current.as_ref().is_none_or(|link| link.link.is_due(&self.config, now));
         if !is_due || self.next.is_some() || now.mono_ns < self.retry_mono_ns {
             return;
         }
-        if let Err(wait_ns) = budget.take(now.mono_ns) {
+        if let Err(wait_ns) = budget(now.mono_ns) {
             tracing::warn!(wait_ms = wait_ns / 1_000_000, "the connect budget is used up; waiting");
             self.retry_mono_ns = now.mono_ns + wait_ns;
             return;

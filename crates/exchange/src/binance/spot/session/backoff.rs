@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 
 const WINDOW_NS: u64 = 300_000_000_000;
 
+/// Takes one connect from a budget at a monotonic time, or says how long to wait; unit: nanoseconds. A function, so that
+/// a budget that is shared is locked for the taking alone, never while a sink runs.
+pub type TakeConnect<'a> = dyn FnMut(u64) -> Result<(), u64> + 'a;
+
 /// How many connects there may be within five minutes.
 #[derive(Clone, Debug)]
 pub struct ConnectBudget {

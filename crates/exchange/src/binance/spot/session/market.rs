@@ -4,7 +4,7 @@
 //! (I14); events are handed on once and in order, also while two connections overlap; the old connection goes only when
 //! the new one delivers (N-09); no pause, ping or resubscription leaves faster than the venue takes them.
 
-use super::backoff::{Backoff, ConnectBudget};
+use super::backoff::{Backoff, TakeConnect};
 use super::link::Link;
 use super::sync::{Join, Step};
 use super::{Action, LinkId, Now, ms};
@@ -110,7 +110,7 @@ impl MarketSession {
     }
 
     /// Time has passed: connects, keeps alive, notices silence, rolls over. To be called ten times a second.
-    pub fn tick(&mut self, now: Now, budget: &mut ConnectBudget, out: &mut Vec<Action>, sink: &dyn FeedSink) {
+    pub fn tick(&mut self, now: Now, budget: &mut TakeConnect<'_>, out: &mut Vec<Action>, sink: &dyn FeedSink) {
         self.core.tick(now, budget, out, sink);
     }
 
@@ -211,7 +211,7 @@ impl Core {
         [self.current.as_mut(), self.next.as_mut()].into_iter().flatten().find(|link| link.id == id)
     }
 
-    fn tick(&mut self, now: Now, budget: &mut ConnectBudget, out: &mut Vec<Action>, sink: &dyn FeedSink) {
+    fn tick(&mut self, now: Now, budget: &mut TakeConnect<'_>, out: &mut Vec<Action>, sink: &dyn FeedSink) {
         let links: Vec<LinkId> = [&self.current, &self.next].into_iter().flatten().map(|link| link.id).collect();
         for id in links {
             let config = self.config.clone();
@@ -229,7 +229,7 @@ impl Core {
     }
 
     /// Opens a connection where one is due: none is there, or the one there is at its end.
-    fn connect(&mut self, now: Now, budget: &mut ConnectBudget, out: &mut Vec<Action>) {
+    fn connect(&mut self, now: Now, budget: &mut TakeConnect<'_>, out: &mut Vec<Action>) {
         let is_due = match &self.current {
             None => true,
             Some(link) => link.is_due(&self.config, now),
@@ -237,7 +237,7 @@ impl Core {
         if !is_due || self.next.is_some() || self.retry_mono_ns.is_none_or(|at| now.mono_ns < at) {
             return;
         }
-        if let Err(wait_ns) = budget.take(now.mono_ns) {
+        if let Err(wait_ns) = budget(now.mono_ns) {
             tracing::warn!(wait_ms = wait_ns / 1_000_000, "the connect budget is used up; waiting");
             self.retry_mono_ns = Some(now.mono_ns + wait_ns);
             return;

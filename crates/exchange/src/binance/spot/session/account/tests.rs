@@ -1,6 +1,7 @@
 //! Account sessions against scripted venues.
 
 use super::*;
+use crate::binance::spot::session::backoff::ConnectBudget;
 use crate::binance::spot::sign::Credentials;
 use crate::binance::spot::testing::instruments;
 use keel_model::Balance;
@@ -57,7 +58,8 @@ impl Script {
     fn tick(&mut self) -> Vec<Action> {
         let mut out = Vec::new();
         let now = self.now();
-        self.session.tick(now, &mut self.budget, &mut out, &self.sink);
+        let Self { session, budget, sink, .. } = self;
+        session.tick(now, &mut |at| budget.take(at), &mut out, sink);
         out
     }
 

@@ -1,6 +1,7 @@
 //! Market sessions against scripted venues and against the recordings.
 
 use super::*;
+use crate::binance::spot::session::backoff::ConnectBudget;
 use crate::binance::spot::testing::{instruments, recording};
 use keel_marketdata::OrderBook;
 use keel_model::{Level, Timestamp};
@@ -73,7 +74,8 @@ impl Script {
     fn tick(&mut self) -> Vec<Action> {
         let mut out = Vec::new();
         let now = self.now();
-        self.session.tick(now, &mut self.budget, &mut out, &self.sink);
+        let Self { session, budget, sink, .. } = self;
+        session.tick(now, &mut |at| budget.take(at), &mut out, sink);
         out
     }
 
