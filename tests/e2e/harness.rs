@@ -1,11 +1,12 @@
 //! Starting the launcher, reading along, sending signals, waiting with a limit.
 
+use keel_lifecycle::Clock;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longest wait for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -147,12 +148,12 @@ impl Running {
     /// Waits until a line of stderr holds `text`, and returns it.
     #[track_caller]
     pub(crate) fn until(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Clock::system().deadline(LIMIT);
         if let Some(line) = self.seen.iter().find(|line| line.contains(text)) {
             return line.clone();
         }
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self.lines.recv_timeout(deadline.remaining()) {
                 Ok(line) => {
                     self.seen.push(line.clone());
                     if line.contains(text) {
@@ -179,12 +180,12 @@ impl Running {
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Clock::system().deadline(LIMIT);
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if Instant::now() > deadline {
+            if deadline.is_past() {
                 drop(self.child.kill());
                 self.seen.extend(self.lines.try_iter());
                 panic!("it did not end within {LIMIT:?}\n{}", self.seen.join("\n"));

@@ -228,6 +228,18 @@ impl RunArgs {
         }
     }
 
+    /// `run --dry-run` is paper, never live.
+    pub fn dry_run_is_paper(mut self) -> Result<Self, LaunchError> {
+        if self.dry_run && self.live {
+            return Err(LaunchError::Usage(
+                "`run --dry-run` is paper and never live; leave out --live, or use `check --live` for the pre-flight"
+                    .into(),
+            ));
+        }
+        self.paper |= self.dry_run;
+        Ok(self)
+    }
+
     /// Puts the flags on top of the other layers.
     pub fn apply(&self, layers: &mut Layers) -> Result<(), LaunchError> {
         if self.paper && self.live {

@@ -1,6 +1,7 @@
 //! A run: configuration in, exit status out. Lifecycle holds control thread, watchdog and stop plan; this module says what is
 //! started, how it is stopped, and what is told at the end.
 
+pub mod ask;
 pub mod banner;
 pub mod confirm;
 pub mod folder;
@@ -71,7 +72,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
 }
 
 /// Keys where orders go to an account: the configured ones, or the simulated venue's throw-away account.
-fn keys(config: &Config, args: &RunArgs) -> Result<Option<Keys>, LaunchError> {
+pub(crate) fn keys(config: &Config, args: &RunArgs) -> Result<Option<Keys>, LaunchError> {
     let is_separate_simulated = matches!(&config.venue, Venue::Remote(it) if it.is_simulated);
     if let Some(account) = &args.account {
         if config.mode == Mode::Live || !is_separate_simulated {
@@ -154,12 +155,9 @@ fn stop_callbacks(lifecycle: &Lifecycle, shared: &Shared, clock: &Clock) {
     let (duration, clock, began) = (shared.config.duration, clock.clone(), shared.began_mono_ns);
     lifecycle.stop_signal().on_request(move |reason| {
         gate.close(level);
-        match (reason, duration) {
-            (StopReason::DurationElapsed, Some(duration)) => {
-                let ran = clock.since(began).as_secs_f64();
-                out::note(&format!("Duration reached: {ran:.1}s/{}s", duration.as_secs_f64()));
-            }
-            _ => {}
+        if let (StopReason::DurationElapsed, Some(duration)) = (reason, duration) {
+            let ran = clock.since(began).as_secs_f64();
+            out::note(&format!("Duration reached: {ran:.1}s/{}s", duration.as_secs_f64()));
         }
     });
 }

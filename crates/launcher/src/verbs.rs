@@ -38,15 +38,21 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
 pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
     let Cli { common, run, verb } = cli;
     match verb {
+        // Without a verb, `--dry-run` is the pre-flight; with `run` it is paper.
+        None if run.dry_run => {
+            out::note("dry run: the pre-flight checks only, nothing is traded; to trade play money use --paper");
+            crate::run::ask::check(&common, &run)
+        }
         None => crate::run::run(&common, &run),
-        Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run)),
+        Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run).dry_run_is_paper()?),
         Some(Verb::Venue(args)) => crate::run::venue::serve(&common, &args),
+        Some(Verb::Check(args)) => crate::run::ask::check(&common, &args.or(run)),
+        Some(Verb::ListMarkets(args)) => crate::run::ask::list_markets(&common, &args),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
         Some(Verb::NewConfig(args)) => new_config(&args),
         Some(Verb::ListExchanges) => list_exchanges(&common),
         Some(Verb::ListTimeframes) => list_timeframes(&common),
         Some(Verb::ListStrategies) => list_strategies(&common),
-        Some(_) => Err(LaunchError::Usage("not yet".into())),
     }
 }
 
@@ -82,7 +88,7 @@ fn new_config(args: &NewConfigArgs) -> Result<ExitStatus, LaunchError> {
     Ok(ExitStatus::Clean)
 }
 
-fn show_list(common: &Common, head: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn show_list(common: &Common, head: &[&str], rows: &[Vec<String>]) {
     if common.json {
         let entries = rows.iter().map(|row| {
             let fields =

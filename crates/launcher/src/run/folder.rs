@@ -51,6 +51,24 @@ pub fn open(config: &Config, now_ns: u64) -> Result<Folders, LaunchError> {
     Ok(Folders { lock, logs, session, instance: instance_of(&name) })
 }
 
+/// Can the data folder be used? Leaves nothing behind but the folder itself.
+pub fn probe(config: &Config) -> Result<String, LaunchError> {
+    let root = &config.data_dir;
+    make(root)?;
+    let root = root.canonicalize().map_err(|source| io("find", root, source))?;
+    if let Some(holder) = FolderLock::holder(&root) {
+        return Err(LaunchError::Locked(format!(
+            "{} is in use by {holder}; stop that process or choose another (--data-dir)",
+            root.display()
+        )));
+    }
+    let path = root.join(".probe");
+    std::fs::write(&path, b"probe")
+        .and_then(|()| std::fs::remove_file(&path))
+        .map_err(|source| io("write into", &root, source))?;
+    Ok(format!("{} can be written and is free", root.display()))
+}
+
 fn make(path: &Path) -> Result<(), LaunchError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| io("make the folder", path, source))
 }

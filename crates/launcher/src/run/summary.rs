@@ -185,8 +185,8 @@ impl Summary {
         let fees = self.fees.iter().map(|(asset, amount)| format!("{amount} {asset}")).collect::<Vec<_>>().join(", ");
         lines.push(format!("fees: {}", if fees.is_empty() { "none" } else { &fees }));
         lines.push(format!("realised P&L before fees: {}", money(status.realized)));
-        let open = status.positions.iter().filter_map(|position| position.unrealized);
-        let open = open.fold(Some(Notional::ZERO), |sum, it| sum.and_then(|sum| sum.checked_add(it).ok()));
+        let mut open = status.positions.iter().filter_map(|position| position.unrealized);
+        let open = open.try_fold(Notional::ZERO, |sum, it| sum.checked_add(it).ok());
         lines.push(format!("unrealised P&L: {}", open.map_or_else(|| "n/a".to_owned(), money)));
         lines.extend(self.notices.iter().map(|notice| format!("note: {notice}")));
     }

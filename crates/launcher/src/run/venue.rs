@@ -71,7 +71,7 @@ fn recorded(replay: &Replay, start: ReplayStart) -> Result<MarketSource, LaunchE
     drop(recording::open(&replay.file)?);
     let speed = match replay.speed {
         Speed::Max => ReplaySpeed::Max,
-        Speed::Times(times) if times == 1.0 => ReplaySpeed::Real,
+        Speed::Times(1.0) => ReplaySpeed::Real,
         Speed::Times(times) => ReplaySpeed::Times(times),
     };
     Ok(MarketSource::Replay { path: replay.file.clone(), speed, start })
