@@ -228,3 +228,21 @@ fn i6_equal_events_give_equal_digests_and_ids_do_not_count() {
     assert_eq!(run(9, 77_000, "0.1"), digest, "epochs and wall times are left out");
     assert_ne!(run(3, 0, "0.10001"), digest);
 }
+
+#[test]
+fn i6_the_digest_does_not_depend_on_when_closed_orders_leave_memory() {
+    let run = |closed_orders_max: usize| {
+        let mut config = config();
+        config.execution.closed_orders_max = closed_orders_max;
+        let mut desk = Desk::started_with(config);
+        for step in 0..40 {
+            let id = desk.live(buy("0.01", &format!("590{step:02}")));
+            desk.canceled(id, "0");
+            desk.wait(50);
+        }
+        (desk.engine.digest(), desk.engine.orders().all().len())
+    };
+    let ((few, kept_few), (many, kept_many)) = (run(16), run(1_000));
+    assert_eq!((kept_few, kept_many), (16, 40));
+    assert_eq!(few, many);
+}

@@ -164,3 +164,38 @@ fn rc_20_the_books_are_compared_every_now_and_then() {
     desk.wait(100);
     assert!(desk.effects.iter().any(|effect| matches!(effect, Effect::FetchFills(BTC, _))));
 }
+
+#[test]
+fn rc_13_a_replay_before_any_quote_is_not_a_loss_and_a_real_loss_of_today_is() {
+    let ts = Timestamp::from_ms(1_700_000_000_000 - 60_000);
+    let fill = |trade: &str, side, at: &str| Fill {
+        trade_id: TradeId::new(trade).unwrap(),
+        instrument: BTC,
+        side,
+        price: price(at),
+        quantity: quantity("0.1"),
+        fee: Notional::ZERO,
+        fee_asset: Asset::new("USDT").unwrap(),
+        liquidity: Liquidity::Maker,
+        ts_event: ts,
+    };
+    let replay = |ts: Timestamp, sold_at: &str| {
+        let sell = NewOrder {
+            intent: OrderIntent::limit(BTC, Side::Sell, quantity("0.1"), price(sold_at), OrderPurpose::Exit),
+            ..intent(old(2), "0.1")
+        };
+        let fills = vec![(Some(old(1)), fill("1", Side::Buy, "59000")), (Some(old(2)), fill("2", Side::Sell, sold_at))];
+        let records = vec![
+            RecoveredRecord::Intent(ts, intent(old(1), "0.1")),
+            RecoveredRecord::Intent(ts, sell),
+            RecoveredRecord::Event(ts, ExecutionEvent::Fills(fills)),
+        ];
+        let mut desk = Desk::new(config());
+        desk.engine.recover(records, desk.ts(), &mut desk.out);
+        desk.drain();
+        desk.engine.risk().snapshot(desk.ts()).is_loss_latched
+    };
+    assert!(!replay(ts, "58000"), "-100 is within the limit of 500, also while the position was open without a quote");
+    assert!(replay(ts, "50000"), "-900 of today outlive the restart");
+    assert!(!replay(Timestamp::from_ms(1_700_000_000_000 - 3 * 86_400_000), "50000"), "another day's loss is history");
+}
