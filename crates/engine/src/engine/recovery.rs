@@ -11,6 +11,7 @@ use std::time::Duration;
 const RETIRE_EVERY: u64 = 1_024;
 
 /// One record of the journal, as far as the engine needs it. Records are given in the order in which they were written.
+#[allow(clippy::large_enum_variant, reason = "read once at the start, one after the other; a box each would cost more")]
 #[derive(Clone, Debug)]
 pub enum RecoveredRecord {
     /// An intent that was made durable, and when.

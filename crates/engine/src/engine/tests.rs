@@ -191,7 +191,7 @@ impl Desk {
         let mut desk = Self::new(config);
         desk.engine.recover([], Timestamp::from_ms(desk.now_ms), &mut desk.out);
         desk.drain();
-        assert!(desk.effects.iter().any(|effect| *effect == Effect::FetchOpenOrders(None)));
+        assert!(desk.effects.contains(&Effect::FetchOpenOrders(None)));
         desk.effects.clear();
         desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
         desk.balances("100000", "2");

@@ -111,11 +111,11 @@ impl Engine {
         if policy == ExitPolicy::Flatten {
             self.flatten(out);
         }
-        if self.is_wound() {
-            if let Some(wind) = self.wind.as_mut().filter(|wind| !wind.is_told) {
-                wind.is_told = true;
-                out.notify(Notice::Wound(policy));
-            }
+        if self.is_wound()
+            && let Some(wind) = self.wind.as_mut().filter(|wind| !wind.is_told)
+        {
+            wind.is_told = true;
+            out.notify(Notice::Wound(policy));
         }
     }
 

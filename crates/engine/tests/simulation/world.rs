@@ -107,6 +107,7 @@ enum Request {
     Balances,
 }
 
+#[allow(clippy::large_enum_variant, reason = "slots are reused; most of them are placements anyway")]
 #[derive(Clone, Debug)]
 enum Happening {
     Timer,
