@@ -4,6 +4,7 @@
 mod bad_input;
 mod escape;
 mod harness;
+mod live;
 mod replay;
 mod run;
 mod stop;

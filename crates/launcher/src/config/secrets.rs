@@ -3,6 +3,7 @@
 
 use super::CredentialSettings;
 use crate::error::LaunchError;
+use crate::out;
 use secrecy::{SecretString, zeroize::Zeroize};
 use serde::Deserialize;
 use std::fs::{File, OpenOptions};
@@ -77,8 +78,9 @@ pub fn load(settings: &CredentialSettings, sources: Sources) -> Result<Keys, Lau
     }
     match (sources.key_variable, sources.secret_variable) {
         (Some(key), Some(secret)) => {
-            tracing::warn!(
-                "keys come from the environment, which other programs of this user can read; prefer credentials.file or systemd credentials"
+            // The log is not open yet.
+            out::note(
+                "warning: keys come from the environment, which other programs of this user can read; prefer credentials.file or systemd credentials",
             );
             keys(key, secret, key_type, "environment".into())
         }

@@ -23,9 +23,12 @@ pub fn market(config: &Config) -> String {
 /// The lines at the start.
 #[must_use]
 pub fn banner(config: &Config, venue: &str, symbols: &[String], folder: &Path) -> String {
-    let money = match config.mode {
-        Mode::Paper => "paper (play money)".to_owned(),
-        Mode::Live => format!("LIVE, REAL MONEY, account {}", config.account),
+    let money = match (config.mode, &config.venue) {
+        (Mode::Paper, _) => "paper (play money)".to_owned(),
+        (Mode::Live, Venue::Remote(it)) if it.is_simulated => {
+            format!("live, on a simulated venue, account {}", config.account)
+        }
+        (Mode::Live, _) => format!("LIVE, REAL MONEY, account {}", config.account),
     };
     let risk = &config.risk;
     let duration = config.duration.map_or_else(|| "until stopped".to_owned(), |it| format!("{} s", it.as_secs_f64()));
