@@ -9,9 +9,11 @@ from binance.spot import Spot
 from binance.websocket.spot.websocket_api import SpotWebsocketAPIClient
 from binance.websocket.spot.websocket_stream import SpotWebsocketStreamClient
 
-from checks import KEY, REST, SECRET, WS, check, finish
+from checks import HOST, KEY, SECRET, check, finish, guarded
 
 SYMBOL = "ETHUSDT"
+REST = f"http://{HOST}"
+WS = f"ws://{HOST}"
 
 
 class Inbox:
@@ -157,18 +159,12 @@ def websocket_api(low):
 
 def main():
     client = Spot(KEY, SECRET, base_url=REST, show_limit_usage=False)
-    try:
-        low = rest(client)
-        streams(client, low)
-        websocket_api(low)
-        usage = Spot(KEY, SECRET, base_url=REST, show_limit_usage=True).account()
-        check("weight headers", int(usage["limit_usage"]["x-mbx-used-weight-1m"]) > 0, usage.get("limit_usage"))
-    except Exception as error:
-        import traceback
-
-        traceback.print_exc()
-        check("no exception", False, f"{type(error).__name__}: {error}")
-    finish()
+    low = rest(client)
+    streams(client, low)
+    websocket_api(low)
+    usage = Spot(KEY, SECRET, base_url=REST, show_limit_usage=True).account()
+    check("weight headers", int(usage["limit_usage"]["x-mbx-used-weight-1m"]) > 0, usage.get("limit_usage"))
+    finish("binance-connector", 50)
 
 
-main()
+guarded(main)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Third-party clients trade on the simulated venue, unchanged: ccxt (REST and streams), Binance's own Python client and
-# python-binance. Makes its own virtual environment under target/, starts `launcher venue`, runs each client against a fresh
+# Third-party clients trade on the simulated venue, unchanged: ccxt (REST and streams), both of Binance's
+# own Python clients, and python-binance. Makes its own virtual environment under target/, starts `launcher venue`, runs each client against a fresh
 # venue, and fails when any check fails.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -60,4 +60,5 @@ run() {
 
 run ccxt_spot
 run binance_client
+run official_connector
 echo "third party: all clients trade on the venue"

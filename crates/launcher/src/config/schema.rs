@@ -137,7 +137,11 @@ schema! {
     [market_maker] RawMarketMaker {
         /// Value of each quote.
         quote_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
-        /// Distance of each quote from the middle of the book.
+        /// Quotes on each side.
+        levels_count: u64 = "1", Kind::Whole(1, 20);
+        /// Distance from one quote to the next on the same side.
+        level_step_bps: f64 = "1.0", Kind::Real(0.0, 1000.0);
+        /// Distance of the nearest quote from the middle of the book.
         half_spread_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
         /// A quote is moved when it is off by more than this, and by more than a tick.
         requote_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
