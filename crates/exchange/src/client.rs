@@ -86,6 +86,11 @@ pub trait FeedSink: Send + Sync {
     fn on_market(&self, event: &MarketEvent);
     /// A stream changed its state.
     fn on_state(&self, stream: StreamKind, state: FeedState, ts: Timestamp);
+    /// An instrument whose book was lost behind this sink (shed under load, or found crossed) and needs a new snapshot;
+    /// asked about ten times a second until it answers `None`.
+    fn take_resync(&self) -> Option<InstrumentId> {
+        None
+    }
 }
 
 /// Where an account feed delivers. Must not block and must not drop: a full lane stops the system in order.

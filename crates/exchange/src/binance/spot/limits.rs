@@ -6,6 +6,15 @@
 
 use super::codec::answers::RateLimit;
 
+/// When something is asked: holds go by our monotonic clock, windows by the venue's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Our monotonic time; unit: milliseconds.
+    pub mono_ms: u64,
+    /// The venue's wall time, as far as it is known; unit: milliseconds.
+    pub venue_ms: u64,
+}
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -30,6 +39,8 @@ impl Lane {
 
 /// How long only cancels and queries are admitted after a hold.
 const CANCELS_FIRST_MS: u64 = 1_000;
+/// "Too many new orders": the order count is used up, not the request weight.
+const TOO_MANY_ORDERS: i64 = -1015;
 /// Hold after a 429 that does not say how long.
 const HOLD_DEFAULT_MS: u64 = 10_000;
 /// Hold after a 418 (ban) that does not say how long: the shortest the venue gives.
@@ -65,8 +76,9 @@ impl Window {
     }
 
     fn roll(&mut self, now_ms: u64) {
+        // A clock that was set back begins a window too: the headers soon tell what is used of it.
         let index = now_ms / self.length_ms;
-        if index > self.index {
+        if index != self.index {
             self.index = index;
             self.used = 0;
         }
@@ -118,15 +130,16 @@ impl RateLimits {
     }
 
     /// May a request of this weight leave now? Counts it; or says how long to wait; unit: milliseconds.
-    pub fn admit(&mut self, now_ms: u64, lane: Lane, weight: u64, orders: u64) -> Result<(), u64> {
-        if now_ms < self.held_until_ms {
-            return Err(self.held_until_ms - now_ms);
+    pub fn admit(&mut self, now: Times, lane: Lane, weight: u64, orders: u64) -> Result<(), u64> {
+        if now.mono_ms < self.held_until_ms {
+            return Err(self.held_until_ms - now.mono_ms);
         }
         let cancels_first_until = self.held_until_ms.saturating_add(CANCELS_FIRST_MS);
-        if self.held_until_ms > 0 && lane != Lane::Urgent && now_ms < cancels_first_until {
-            return Err(cancels_first_until - now_ms);
+        if self.held_until_ms > 0 && lane != Lane::Urgent && now.mono_ms < cancels_first_until {
+            return Err(cancels_first_until - now.mono_ms);
         }
         self.is_banned = false;
+        let now_ms = now.venue_ms;
         for window in [&mut self.weight, &mut self.orders_10s, &mut self.orders_1d] {
             window.roll(now_ms);
         }
@@ -147,15 +160,26 @@ impl RateLimits {
     }
 
     /// Learns from an answer. Counts only rise within a window: other programs of this address and account count too.
-    pub fn observe(&mut self, now_ms: u64, status: u16, headers: &LimitHeaders) {
+    /// `code` is the venue's, of a refusal.
+    pub fn observe(&mut self, now: Times, status: u16, code: Option<i64>, headers: &LimitHeaders) {
         let known = [
             (&mut self.weight, headers.used_weight_1m),
             (&mut self.orders_10s, headers.order_count_10s),
             (&mut self.orders_1d, headers.order_count_1d),
         ];
         for (window, used) in known {
-            window.roll(now_ms);
+            window.roll(now.venue_ms);
             window.used = window.used.max(used.unwrap_or_default());
+        }
+        if code == Some(TOO_MANY_ORDERS) {
+            // Placements alone are limited; cancels go on.
+            let full = if headers.order_count_1d.is_some_and(|count| count >= self.orders_1d.limit) {
+                &mut self.orders_1d
+            } else {
+                &mut self.orders_10s
+            };
+            full.used = full.limit;
+            return;
         }
         let default_ms = match status {
             429 => HOLD_DEFAULT_MS,
@@ -163,14 +187,14 @@ impl RateLimits {
             _ => return,
         };
         let hold_ms = headers.retry_after_s.map_or(default_ms, |s| s.saturating_mul(1_000)).clamp(1, HOLD_MAX_MS);
-        self.held_until_ms = self.held_until_ms.max(now_ms.saturating_add(hold_ms));
+        self.held_until_ms = self.held_until_ms.max(now.mono_ms.saturating_add(hold_ms));
         self.is_banned |= status == 418;
     }
 
     /// Time until the hold ends, zero when there is none; unit: milliseconds.
     #[must_use]
-    pub const fn held_ms(&self, now_ms: u64) -> u64 {
-        self.held_until_ms.saturating_sub(now_ms)
+    pub const fn held_ms(&self, now: Times) -> u64 {
+        self.held_until_ms.saturating_sub(now.mono_ms)
     }
 
     /// Did the venue ban this address (418)?
@@ -190,7 +214,10 @@ impl RateLimits {
 mod tests {
     use super::*;
 
-    const T: u64 = 60_000 * 1_000;
+    /// So long after the start of a minute, a day and our own clock.
+    const fn at(milliseconds: u64) -> Times {
+        Times { mono_ms: 5_000 + milliseconds, venue_ms: 86_400_000 + milliseconds }
+    }
 
     #[test]
     fn cancels_keep_a_share_that_orders_cannot_use() {
@@ -201,61 +228,86 @@ mod tests {
             interval_num: 1,
             limit: 100,
         }]);
-        limits.observe(T, 200, &LimitHeaders { used_weight_1m: Some(69), ..LimitHeaders::default() });
-        assert_eq!(limits.admit(T, Lane::Background, 1, 0), Ok(()));
-        assert_eq!(limits.admit(T, Lane::Background, 1, 0), Err(60_000));
+        limits.observe(at(0), 200, None, &LimitHeaders { used_weight_1m: Some(69), ..LimitHeaders::default() });
+        assert_eq!(limits.admit(at(0), Lane::Background, 1, 0), Ok(()));
+        assert_eq!(limits.admit(at(0), Lane::Background, 1, 0), Err(60_000));
         for _ in 0..15 {
-            assert_eq!(limits.admit(T + 1_000, Lane::Order, 1, 0), Ok(()));
+            assert_eq!(limits.admit(at(1_000), Lane::Order, 1, 0), Ok(()));
         }
-        assert_eq!(limits.admit(T + 1_000, Lane::Order, 1, 0), Err(59_000));
-        assert_eq!(limits.admit(T + 1_000, Lane::Urgent, 15, 0), Ok(()));
-        assert_eq!(limits.admit(T + 1_000, Lane::Urgent, 1, 0), Err(59_000));
-        assert_eq!(limits.admit(T + 60_000, Lane::Background, 1, 0), Ok(()), "a new minute starts anew");
+        assert_eq!(limits.admit(at(1_000), Lane::Order, 1, 0), Err(59_000));
+        assert_eq!(limits.admit(at(1_000), Lane::Urgent, 15, 0), Ok(()));
+        assert_eq!(limits.admit(at(1_000), Lane::Urgent, 1, 0), Err(59_000));
+        assert_eq!(limits.admit(at(60_000), Lane::Background, 1, 0), Ok(()), "a new minute starts anew");
     }
 
     #[test]
     fn order_counts_are_respected_and_do_not_hold_cancels() {
         let mut limits = RateLimits::default();
-        limits.observe(T, 200, &LimitHeaders { order_count_10s: Some(99), ..LimitHeaders::default() });
-        assert_eq!(limits.admit(T, Lane::Order, 1, 1), Ok(()));
-        assert_eq!(limits.admit(T, Lane::Order, 1, 1), Err(10_000));
-        assert_eq!(limits.admit(T, Lane::Urgent, 1, 0), Ok(()));
-        assert_eq!(limits.admit(T + 10_000, Lane::Order, 1, 1), Ok(()));
-        limits.observe(T + 20_000, 200, &LimitHeaders { order_count_1d: Some(200_000), ..LimitHeaders::default() });
-        assert!(limits.admit(T + 20_000, Lane::Order, 1, 1).unwrap_err() > 10_000);
+        limits.observe(at(0), 200, None, &LimitHeaders { order_count_10s: Some(99), ..LimitHeaders::default() });
+        assert_eq!(limits.admit(at(0), Lane::Order, 1, 1), Ok(()));
+        assert_eq!(limits.admit(at(0), Lane::Order, 1, 1), Err(10_000));
+        assert_eq!(limits.admit(at(0), Lane::Urgent, 1, 0), Ok(()));
+        assert_eq!(limits.admit(at(10_000), Lane::Order, 1, 1), Ok(()));
+        limits.observe(
+            at(20_000),
+            200,
+            None,
+            &LimitHeaders { order_count_1d: Some(200_000), ..LimitHeaders::default() },
+        );
+        assert!(limits.admit(at(20_000), Lane::Order, 1, 1).unwrap_err() > 10_000);
     }
 
     #[test]
     fn v15_a_429_holds_everything_for_retry_after_and_then_cancels_go_first() {
         let mut limits = RateLimits::default();
-        limits.observe(T, 429, &LimitHeaders { retry_after_s: Some(7), ..LimitHeaders::default() });
-        assert_eq!(limits.admit(T, Lane::Urgent, 1, 0), Err(7_000));
-        assert_eq!(limits.admit(T + 6_999, Lane::Urgent, 1, 0), Err(1));
-        assert_eq!(limits.admit(T + 7_000, Lane::Order, 1, 1), Err(1_000));
-        assert_eq!(limits.admit(T + 7_000, Lane::Urgent, 1, 0), Ok(()));
-        assert_eq!(limits.admit(T + 8_000, Lane::Order, 1, 1), Ok(()));
+        limits.observe(at(0), 429, None, &LimitHeaders { retry_after_s: Some(7), ..LimitHeaders::default() });
+        assert_eq!(limits.admit(at(0), Lane::Urgent, 1, 0), Err(7_000));
+        assert_eq!(limits.admit(at(6_999), Lane::Urgent, 1, 0), Err(1));
+        assert_eq!(limits.admit(at(7_000), Lane::Order, 1, 1), Err(1_000));
+        assert_eq!(limits.admit(at(7_000), Lane::Urgent, 1, 0), Ok(()));
+        assert_eq!(limits.admit(at(8_000), Lane::Order, 1, 1), Ok(()));
     }
 
     #[test]
     fn v16_a_ban_without_a_time_lasts_two_minutes_and_one_with_a_silly_time_three_days() {
         let mut limits = RateLimits::default();
-        limits.observe(T, 418, &LimitHeaders::default());
+        limits.observe(at(0), 418, None, &LimitHeaders::default());
         assert!(limits.is_banned());
-        assert_eq!(limits.held_ms(T), 120_000);
-        limits.observe(T, 418, &LimitHeaders { retry_after_s: Some(u64::MAX), ..LimitHeaders::default() });
-        assert_eq!(limits.held_ms(T), HOLD_MAX_MS);
+        assert_eq!(limits.held_ms(at(0)), 120_000);
+        limits.observe(at(0), 418, None, &LimitHeaders { retry_after_s: Some(u64::MAX), ..LimitHeaders::default() });
+        assert_eq!(limits.held_ms(at(0)), HOLD_MAX_MS);
         // A shorter hold that comes later does not shorten it.
-        limits.observe(T, 429, &LimitHeaders { retry_after_s: Some(1), ..LimitHeaders::default() });
-        assert_eq!(limits.held_ms(T), HOLD_MAX_MS);
-        assert_eq!(limits.admit(T + HOLD_MAX_MS, Lane::Urgent, 1, 0), Ok(()));
+        limits.observe(at(0), 429, None, &LimitHeaders { retry_after_s: Some(1), ..LimitHeaders::default() });
+        assert_eq!(limits.held_ms(at(0)), HOLD_MAX_MS);
+        assert_eq!(limits.admit(at(HOLD_MAX_MS), Lane::Urgent, 1, 0), Ok(()));
         assert!(!limits.is_banned());
     }
 
     #[test]
     fn headers_of_an_earlier_window_do_not_lower_the_count() {
         let mut limits = RateLimits::default();
-        assert_eq!(limits.admit(T, Lane::Urgent, 50, 0), Ok(()));
-        limits.observe(T, 200, &LimitHeaders { used_weight_1m: Some(20), ..LimitHeaders::default() });
+        assert_eq!(limits.admit(at(0), Lane::Urgent, 50, 0), Ok(()));
+        limits.observe(at(0), 200, None, &LimitHeaders { used_weight_1m: Some(20), ..LimitHeaders::default() });
         assert_eq!(limits.weight_used(), (50, 6_000));
+    }
+
+    #[test]
+    fn too_many_orders_holds_placements_and_not_cancels() {
+        let mut limits = RateLimits::default();
+        limits.observe(at(0), 429, Some(-1015), &LimitHeaders::default());
+        assert_eq!(limits.admit(at(1), Lane::Order, 1, 1), Err(9_999));
+        assert_eq!(limits.admit(at(1), Lane::Urgent, 1, 0), Ok(()));
+        assert_eq!(limits.admit(at(10_000), Lane::Order, 1, 1), Ok(()));
+    }
+
+    #[test]
+    fn t02_a_venue_clock_that_is_set_back_neither_ends_a_hold_nor_blocks_for_a_day() {
+        let mut limits = RateLimits::default();
+        let back = |milliseconds: u64| Times { mono_ms: 5_000 + milliseconds, venue_ms: 3_600_000 + milliseconds };
+        limits.observe(at(0), 200, None, &LimitHeaders { used_weight_1m: Some(6_000), ..LimitHeaders::default() });
+        assert!(limits.admit(at(1), Lane::Urgent, 1, 0).is_err());
+        assert_eq!(limits.admit(back(2), Lane::Urgent, 1, 0), Ok(()));
+        limits.observe(back(3), 429, None, &LimitHeaders { retry_after_s: Some(60), ..LimitHeaders::default() });
+        assert_eq!(limits.admit(at(4), Lane::Urgent, 1, 0), Err(59_999));
     }
 }

@@ -133,6 +133,11 @@ impl Shard {
         let now = self.now();
         let mut take = |at| self.venue.connects.lock().take(at);
         self.session.tick(now, &mut take, &mut self.actions, self.sink.as_ref());
+        // As many as there are instruments, at most: a sink that never ends asking must not hold up the feed.
+        for _ in 0..self.instruments.len() {
+            let Some(instrument) = self.sink.take_resync() else { break };
+            self.session.resync(instrument, now, &mut self.actions, self.sink.as_ref());
+        }
     }
 
     #[inline]

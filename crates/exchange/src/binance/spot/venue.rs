@@ -3,7 +3,7 @@
 use super::client::BinanceSpotClient;
 use super::config::{BinanceSpotConfig, Endpoints};
 use super::http::{Answer, Call, CallError, RestPool};
-use super::limits::{Lane, RateLimits};
+use super::limits::{Lane, RateLimits, Times};
 use super::sign::Signer;
 use super::transport::Connector;
 use super::venue_clock::VenueClock;
@@ -98,25 +98,27 @@ impl BinanceSpot {
         Timestamp::from_ns(self.clock.now_ns())
     }
 
-    /// The time that the venue's limits go by.
-    pub(crate) fn limit_time_ms(&self) -> u64 {
-        self.venue_clock.now().map_or_else(|| self.clock.now_ms(), Timestamp::as_ms)
+    /// The times that the venue's limits go by.
+    fn limit_times(&self) -> Times {
+        let venue_ms = self.venue_clock.now().map_or_else(|| self.clock.now_ms(), Timestamp::as_ms);
+        Times { mono_ms: self.clock.mono_ns() / 1_000_000, venue_ms }
     }
 
     pub(crate) fn admit(&self, lane: Lane, weight: u64, orders: u64) -> Result<(), ExchangeError> {
-        let now_ms = self.limit_time_ms();
-        let admitted = self.limits.lock().admit(now_ms, lane, weight, orders);
+        let admitted = self.limits.lock().admit(self.limit_times(), lane, weight, orders);
         admitted.map_err(|retry_after_ms| ExchangeError::RateLimited { venue: VENUE.into(), retry_after_ms })
     }
 
     pub(crate) fn observe(&self, answer: &Answer) {
-        let now_ms = self.limit_time_ms();
+        let now = self.limit_times();
+        let is_limited = matches!(answer.status, 429 | 418);
+        let code = if is_limited { VenueError::read(&answer.body).code } else { None };
         let mut limits = self.limits.lock();
-        limits.observe(now_ms, answer.status, &answer.limits);
-        if matches!(answer.status, 429 | 418) {
-            let held_ms = limits.held_ms(now_ms);
-            drop(limits);
-            tracing::warn!(status = answer.status, held_ms, "{VENUE} limits our requests; everything waits");
+        limits.observe(now, answer.status, code, &answer.limits);
+        let held_ms = limits.held_ms(now);
+        drop(limits);
+        if is_limited {
+            tracing::warn!(status = answer.status, code, held_ms, "{VENUE} limits our requests");
         }
     }
 

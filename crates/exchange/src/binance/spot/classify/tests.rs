@@ -1,3 +1,5 @@
+//! Tests of the classifier, row by row against the documentation and the independent oracle.
+
 use super::*;
 use crate::binance::spot::testing::{fixture_lines, venue_table};
 

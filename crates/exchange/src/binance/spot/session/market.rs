@@ -197,6 +197,17 @@ impl MarketSession {
         }
     }
 
+    /// The book of an instrument was lost behind the sink: it is put in step anew.
+    pub fn resync(&mut self, instrument: InstrumentId, now: Now, out: &mut Vec<Action>, sink: &dyn FeedSink) {
+        let Some(one) = self.core.streams.instrument_mut(instrument) else { return };
+        if one.sync.is_live() {
+            one.sync.start();
+            one.set_state(FeedState::Resyncing, now, sink);
+            one.retry_snapshot(now, true);
+            one.ask_snapshot(now, out);
+        }
+    }
+
     /// Closes everything; for the end.
     pub fn stop(&mut self, out: &mut Vec<Action>) {
         for link in [self.core.current.take(), self.core.next.take()].into_iter().flatten() {
