@@ -43,6 +43,7 @@ fn files_are_rooms_not_halls() {
 }
 
 #[test]
+#[allow(clippy::absurd_extreme_comparisons, reason = "the ratchet may stand at zero")]
 fn functions_fit_on_a_screen() {
     let mut long = Vec::new();
     for (name, text) in rust_files().into_iter().filter(|(name, _)| !is_test_file(name)) {

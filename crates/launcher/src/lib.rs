@@ -10,8 +10,8 @@ pub mod restart;
 pub mod run;
 pub mod verbs;
 
-/// Name of the strategy that blocks for ever, which only debug builds know: it tests the escape path.
-pub const STUCK_STRATEGY: &str = "stuck-for-tests";
+/// Names of the strategies that block for ever or panic. Only debug builds know them: they test the escape path.
+pub const TEST_STRATEGIES: [&str; 2] = ["stuck-for-tests", "panic-for-tests"];
 
 use keel_lifecycle::ExitStatus;
 

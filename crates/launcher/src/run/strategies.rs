@@ -11,8 +11,8 @@ pub fn build(config: &Config, instruments: &Instruments) -> Result<Vec<Box<dyn S
     for choice in &config.strategies {
         for instrument in instruments.iter() {
             #[cfg(debug_assertions)]
-            if choice.name == crate::STUCK_STRATEGY {
-                built.push(Box::new(stuck::Stuck::new(instrument.id)));
+            if let Some(name) = crate::TEST_STRATEGIES.into_iter().find(|name| *name == choice.name) {
+                built.push(Box::new(bad::Bad::new(name, instrument.id)));
                 continue;
             }
             let strategy = registry::build(&choice.name, instrument.id, &choice.params);
@@ -22,31 +22,32 @@ pub fn build(config: &Config, instruments: &Instruments) -> Result<Vec<Box<dyn S
     Ok(built)
 }
 
-/// A strategy that blocks for ever, to test the escape path. Release builds do not have it.
+/// Strategies that block or panic, to test the escape path. Release builds do not have them.
 #[cfg(debug_assertions)]
-mod stuck {
+mod bad {
     use crate::out;
     use keel_model::{InstrumentId, OrderIntent, OrderPurpose, Price, Quantity, Rounding, Side, TopOfBook};
     use keel_strategy::{Context, OpenOrderState, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
 
     const ORDERS: usize = 2;
 
-    /// Places two bids below the market, waits until the venue has them, and blocks.
+    /// Places two bids below the market, waits until the venue has them, and blocks or panics.
     #[derive(Debug)]
-    pub(super) struct Stuck {
+    pub(super) struct Bad {
+        name: &'static str,
         instrument: InstrumentId,
         is_asked: bool,
     }
 
-    impl Stuck {
-        pub(super) const fn new(instrument: InstrumentId) -> Self {
-            Self { instrument, is_asked: false }
+    impl Bad {
+        pub(super) const fn new(name: &'static str, instrument: InstrumentId) -> Self {
+            Self { name, instrument, is_asked: false }
         }
 
         fn bid(ctx: &Context<'_>, id: InstrumentId, best: Price, bps_below: i64) -> Option<OrderIntent> {
             let instrument = ctx.instrument(id)?;
-            let price =
-                Price::from_f64(best.to_f64() * (1.0 - bps_below as f64 / 1e4), best.scale(), Rounding::Down).ok()?;
+            let price = best.to_f64() * (1.0 - bps_below as f64 / 1e4);
+            let price = Price::from_f64(price, best.scale(), Rounding::Down).ok()?;
             let price = instrument.round_passive(price, Side::Buy).ok()?;
             let quantity = Quantity::from_f64(100.0 / price.to_f64(), 8, Rounding::Down).ok()?;
             let quantity = instrument.round_quantity(quantity, keel_model::OrderType::Limit).ok()?;
@@ -54,9 +55,9 @@ mod stuck {
         }
     }
 
-    impl Strategy for Stuck {
+    impl Strategy for Bad {
         fn name(&self) -> &str {
-            crate::STUCK_STRATEGY
+            self.name
         }
 
         fn subscriptions(&self) -> Vec<Subscription> {
@@ -71,18 +72,23 @@ mod stuck {
             for bps_below in [100, 110] {
                 match Self::bid(ctx, self.instrument, top.bid.price, bps_below) {
                     Some(intent) => drop(ctx.submit(intent)),
-                    None => out::note("stuck-for-tests: no order could be made"),
+                    None => out::note("no order could be made"),
                 }
             }
         }
 
         fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
             let live = ctx.open_orders().filter(|order| order.state == OpenOrderState::Live).count();
-            if matches!(update.kind, OrderUpdateKind::Accepted { .. }) && live == ORDERS {
-                out::note("stuck-for-tests: blocking now");
-                loop {
-                    std::thread::park();
-                }
+            if !matches!(update.kind, OrderUpdateKind::Accepted { .. }) || live < ORDERS {
+                return;
+            }
+            out::note(&format!("{}: now", self.name));
+            #[allow(clippy::panic, reason = "this strategy tests what a panic leads to")]
+            if self.name == crate::TEST_STRATEGIES[1] {
+                panic!("a strategy panics, as the test wants it");
+            }
+            loop {
+                std::thread::park();
             }
         }
     }
