@@ -43,6 +43,12 @@ pub enum StartBlocker {
     /// Orders of unknown outcome, or with fills missing.
     #[error("{0} orders of unknown outcome or with fills missing")]
     Unresolved(usize),
+    /// Recovery is complete, but trading has not been started.
+    #[error("trading has not been started")]
+    NotStarted,
+    /// The stop has begun; only a new start trades again.
+    #[error("the stop has begun; only a new start trades again")]
+    Stopped,
     /// An emergency stop is latched.
     #[error("an emergency stop is latched; a person must remove it")]
     Emergency,

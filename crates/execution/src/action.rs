@@ -2,8 +2,8 @@
 
 use crate::state::{OrderState, Step};
 use keel_model::{
-    CancelOrder, ClientOrderId, Fill, InstrumentId, NotSentReason, Quantity, QueryOrder, Reject, Timestamp, TradeId,
-    UnknownReason, VenueOrderId,
+    CancelOrder, ClientOrderId, Fill, InstrumentId, NotSentReason, OrderStatus, Quantity, QueryOrder, Reject,
+    Timestamp, TradeId, UnknownReason, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -169,6 +169,16 @@ pub enum Alarm {
         /// How long; unit: milliseconds.
         age_ms: u64,
     },
+    /// The venue ended a working order that nobody asked it to end (V-14).
+    #[error("order {id} was ended by the venue: {status:?}")]
+    EndedByVenue {
+        /// Our id.
+        id: ClientOrderId,
+        /// Instrument.
+        instrument: InstrumentId,
+        /// How.
+        status: OrderStatus,
+    },
     /// A number does not fit.
     #[error("quantities of order {id} do not fit")]
     Overflow {
@@ -192,7 +202,11 @@ impl Alarm {
             | Self::Overfill { .. }
             | Self::FillBeyondMemory { .. }
             | Self::Overflow { .. } => true,
-            Self::Adopted { .. } | Self::ForeignOrder { .. } | Self::ForeignFill { .. } | Self::Stuck { .. } => false,
+            Self::Adopted { .. }
+            | Self::ForeignOrder { .. }
+            | Self::ForeignFill { .. }
+            | Self::EndedByVenue { .. }
+            | Self::Stuck { .. } => false,
         }
     }
 }

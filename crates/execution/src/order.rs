@@ -87,6 +87,8 @@ pub struct Order {
     pub ts_changed: Timestamp,
     /// Has the venue ever shown that it had it?
     pub was_accepted: bool,
+    /// Was it open when a former process ended? What was wanted of it then is not known.
+    pub is_restored: bool,
     pub(crate) ordinal: u64,
     pub(crate) query: Schedule,
     pub(crate) fills: Schedule,
@@ -114,6 +116,7 @@ impl Order {
             is_resurrected: false,
             is_adopted: false,
             was_accepted: false,
+            is_restored: false,
             ts_created: now,
             ts_changed: now,
             ordinal,

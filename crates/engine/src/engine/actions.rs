@@ -112,6 +112,7 @@ impl Engine {
             | Alarm::BadFill { instrument, .. }
             | Alarm::FillMismatch { instrument, .. }
             | Alarm::Overfill { instrument, .. }
+            | Alarm::EndedByVenue { instrument, .. }
             | Alarm::FillBeyondMemory { instrument, .. }
             | Alarm::Overflow { instrument, .. } => Some(instrument),
         }

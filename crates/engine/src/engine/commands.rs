@@ -60,12 +60,16 @@ impl Engine {
 
     /// A person says that trading may go on: latches and holds are cleared. Not before the start, not after the stop.
     fn resume(&mut self, out: &mut Outbox) {
-        if self.phase != Phase::Running || self.risk.is_emergency() {
-            let blocker = if self.risk.is_emergency() { StartBlocker::Emergency } else { StartBlocker::OpenOrders };
+        let blocker = match self.phase {
+            _ if self.risk.is_emergency() => Some(StartBlocker::Emergency),
+            Phase::Recovering => Some(self.start_blocker().unwrap_or(StartBlocker::NotStarted)),
+            Phase::Running => None,
+            Phase::Stopped => Some(StartBlocker::Stopped),
+        };
+        if let Some(blocker) = blocker {
             out.notify(Notice::StartRefused(blocker));
             return;
         }
-        self.wind = None;
         self.wanted = TradingState::Active;
         self.risk.resume();
         self.apply_state();

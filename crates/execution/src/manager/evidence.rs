@@ -88,6 +88,7 @@ impl OrderManager {
         out: &mut Actions,
     ) {
         self.raise_cum(id, cum);
+        self.tell_uncalled_end(id, status, out);
         if let Some(order) = self.order_mut(id) {
             // The first word about the end stands; a later fill completes it, it does not rename it.
             order.end = order.end.or(Some(status));
@@ -96,6 +97,18 @@ impl OrderManager {
             }
         }
         self.step(id, Step::Ends, Change::Plain, now, out);
+    }
+
+    /// An order that was to work until it is cancelled, and ends without anybody having asked for it, is told (V-14).
+    fn tell_uncalled_end(&mut self, id: ClientOrderId, status: OrderStatus, out: &mut Actions) {
+        let Some(order) = self.get(id) else { return };
+        let intent = &order.new.intent;
+        let is_news = order.end.is_none() && !order.state.is_closed();
+        let works_on = intent.time_in_force == TimeInForce::Gtc && intent.order_type != OrderType::Market;
+        let is_uncalled = !order.is_cancel_wanted && !order.is_restored && !order.is_adopted;
+        if is_news && works_on && is_uncalled && matches!(status, OrderStatus::Canceled | OrderStatus::Expired) {
+            self.alarm(Alarm::EndedByVenue { id, instrument: intent.instrument, status }, out);
+        }
     }
 
     /// Orders of somebody else are told once each and left alone.

@@ -20,6 +20,7 @@ impl OrderManager {
         for slot in open {
             let Some(order) = self.slot_mut(slot) else { continue };
             let id = order.id();
+            order.is_restored = true;
             // Requests of the former process have no answer any more.
             order.query.stop();
             order.fills.stop();

@@ -401,6 +401,7 @@ fn v_05_a_late_trade_of_a_disproved_order_is_applied_with_an_alarm() {
           after 50 ms
           ask about k7-1-1
         > query answer: Canceled, cum 4
+          ALARM order k7-1-1 was ended by the venue: Canceled
           k7-1-1: Live -> Settling
           k7-1-1: Settling -> Done
     "#]]);
@@ -487,6 +488,7 @@ fn v_10_a_terminal_report_before_the_last_fill_settles() {
         > answer: accepted, New
           k7-1-1: Sent -> Live
         > report Canceled, Canceled, cum 7
+          ALARM order k7-1-1 was ended by the venue: Canceled
           k7-1-1: Live -> Settling
         > report Trade, PartiallyFilled, cum 4
           k7-1-1: fill 1 of 4
@@ -596,6 +598,30 @@ fn v_13_a_replacement_may_succeed_by_half() {
           k7-1-1: Live -> Settling
           k7-1-1: Settling -> Done
           k7-1-2: Intent -> Rejected, Rejected(Reject { reason: Filter, code: -2010, text: "" })
+    "#]]);
+}
+
+#[test]
+fn v_14_an_order_that_the_venue_ends_by_itself_is_told() {
+    let mut desk = Desk::new();
+    desk.submit(1).sent(1).event(&ack(1, OrderStatus::New, vec![]));
+    desk.report(ExecType::Expired, OrderStatus::Expired, "0", None).report(
+        ExecType::Expired,
+        OrderStatus::Expired,
+        "0",
+        None,
+    );
+    desk.expect(&expect![[r#"
+        > intent k7-1-1
+        > first byte
+          k7-1-1: Intent -> Sent
+        > answer: accepted, New
+          k7-1-1: Sent -> Live
+        > report Expired, Expired, cum 0
+          ALARM order k7-1-1 was ended by the venue: Expired
+          k7-1-1: Live -> Settling
+          k7-1-1: Settling -> Done
+        > report Expired, Expired, cum 0
     "#]]);
 }
 

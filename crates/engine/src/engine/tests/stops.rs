@@ -89,6 +89,8 @@ fn keep_leaves_everything_and_lists_it() {
     desk.command(Command::Wind(ExitPolicy::Keep));
     assert!(desk.cancels().is_empty() && desk.engine.is_wound());
     assert_eq!(desk.engine.status().open_orders.len(), 1);
+    desk.command(Command::Resume);
+    assert_eq!(desk.notices.last(), Some(&Notice::StartRefused(StartBlocker::Stopped)));
 }
 
 #[test]
