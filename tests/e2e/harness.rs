@@ -124,7 +124,7 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (line_sender, lines) = sync_channel(LINES_MAX);
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        read_along(move || {
+        in_background(move || {
             for line in stderr.split(b'\n').map_while(Result::ok) {
                 if line_sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
                     break;
@@ -133,7 +133,7 @@ impl Running {
         });
         let (stdout_sender, stdout) = sync_channel(1);
         let mut pipe = child.stdout.take().unwrap();
-        read_along(move || {
+        in_background(move || {
             let mut bytes = Vec::new();
             drop(pipe.read_to_end(&mut bytes));
             drop(stdout_sender.send(String::from_utf8_lossy(&bytes).into_owned()));
@@ -208,7 +208,8 @@ impl Drop for Running {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test's reader ends with its pipe")]
-fn read_along(body: impl FnOnce() + Send + 'static) {
+/// Runs something that ends with its pipe, or with the tests.
+#[allow(clippy::disallowed_methods, reason = "a test's helper ends with the tests")]
+pub(crate) fn in_background(body: impl FnOnce() + Send + 'static) {
     std::thread::spawn(body);
 }

@@ -2,6 +2,7 @@
 //! that is far above what is expected, and none is a measurement.
 
 mod bad_input;
+mod bad_venue;
 mod escape;
 mod harness;
 mod live;

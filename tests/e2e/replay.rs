@@ -114,3 +114,19 @@ fn a_signal_ends_a_replay_in_order() {
     running.signal(rustix::process::Signal::INT);
     assert_clean(running.wait(), 130);
 }
+
+#[test]
+fn a_separate_venue_plays_a_recording_too() {
+    let Some(path) = recording(RECORDINGS[1].0) else { return };
+    let launcher = Launcher::new();
+    let account = "demo-key:demo-secret";
+    let arguments = ["venue", "--port", "0", "--account", account, "--replay", path.to_str().unwrap(), "--speed", "50"];
+    let mut venue = launcher.start(&arguments);
+    let line = venue.until("listening on ");
+    let url = line.split("listening on ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let ended = assert_clean(launcher.run(&["--paper", "--venue", &url, "--account", account, "--duration", "4"]), 0);
+    assert!(ended.number("orders:") > 0 && ended.number("market events:") > 1_000, "{}", ended.stdout);
+    assert!(ended.stderr.contains("instruments: ETHUSDT"), "{}", ended.stderr);
+    venue.signal(rustix::process::Signal::TERM);
+    venue.wait().expect_code(0);
+}

@@ -7,7 +7,7 @@ use super::parts::{Shared, control_group, group, groups};
 use super::venue::{VenueProcess, off_runtime, watch_end};
 use super::{banner, strategies};
 use crate::config::secrets::Keys;
-use crate::config::{Config, DurabilityChoice};
+use crate::config::{Config, DurabilityChoice, Venue};
 use crate::error::LaunchError;
 use crate::out;
 use keel_engine::{Engine, EngineConfig, RecoveredRecord};
@@ -89,8 +89,9 @@ pub async fn instruments(
     config: &Config,
 ) -> Result<Instruments, LaunchError> {
     let failed = |error: ExchangeError| LaunchError::start(&access.name, error);
-    // A recording says itself what it holds.
-    let is_all = config.replay.is_some() && config.symbols_are_default;
+    // A recording, or a simulated venue that may play one, says itself what it holds.
+    let is_simulated = matches!(&config.venue, Venue::Remote(it) if it.is_simulated);
+    let is_all = config.symbols_are_default && (config.replay.is_some() || is_simulated);
     let wanted: Vec<String> =
         if is_all { Vec::new() } else { config.symbols.iter().map(ToString::to_string).collect() };
     let (time, found) = tokio::join!(client.server_time(), client.instruments(&wanted));
