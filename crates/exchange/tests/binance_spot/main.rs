@@ -8,4 +8,5 @@ mod client;
 mod limits;
 mod market_feed;
 mod server;
+mod tls;
 mod venue;

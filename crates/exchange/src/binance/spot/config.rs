@@ -26,6 +26,8 @@ pub struct BinanceSpotConfig {
     pub call_timeout_ms: u64,
     /// Most REST connections at once; two more are kept for cancels and queries. Beyond that, calls wait within their deadline.
     pub connections_max: usize,
+    /// More root certificates (PEM), for a venue or proxy behind a certificate authority of one's own.
+    pub extra_roots_pem: Option<String>,
     /// Levels of a depth snapshot: 100, 500, 1000 or 5000.
     pub snapshot_levels: u32,
     /// What the streams do when something is wrong.
@@ -107,6 +109,7 @@ impl BinanceSpotConfig {
             connect_timeout_ms: 3_000,
             call_timeout_ms: 10_000,
             connections_max: 8,
+            extra_roots_pem: None,
             snapshot_levels: 1_000,
             streams: StreamConfig::default(),
         }

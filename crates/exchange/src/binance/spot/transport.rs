@@ -11,14 +11,15 @@ use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Who holds the sockets, in the ledger.
@@ -44,13 +45,15 @@ enum Stream {
 #[derive(Debug)]
 pub(crate) struct Connector {
     timeout: Duration,
+    /// Absent while no address is encrypted.
+    tls: Option<Arc<ClientConfig>>,
     ledger: ResourceLedger,
     last_good: Mutex<Vec<(String, SocketAddr)>>,
 }
 
 impl Connector {
-    pub(crate) fn new(timeout_ms: u64, ledger: ResourceLedger) -> Self {
-        Self { timeout: Duration::from_millis(timeout_ms), ledger, last_good: Mutex::new(Vec::new()) }
+    pub(crate) fn new(timeout_ms: u64, tls: Option<Arc<ClientConfig>>, ledger: ResourceLedger) -> Self {
+        Self { timeout: Duration::from_millis(timeout_ms), tls, ledger, last_good: Mutex::new(Vec::new()) }
     }
 
     /// Connects, encrypted where the endpoint says so.
@@ -80,7 +83,8 @@ impl Connector {
             return Ok(Stream::Plain(tcp));
         }
         let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
-        let tls = TlsConnector::from(tls_config()?).connect(name, tcp).await?;
+        let config = self.tls.clone().ok_or_else(|| io::Error::other("encryption was not set up"))?;
+        let tls = TlsConnector::from(config).connect(name, tcp).await?;
         Ok(Stream::Tls(Box::new(tls)))
     }
 
@@ -125,16 +129,24 @@ impl Connector {
     }
 }
 
-/// One TLS configuration for everything: the built-in root certificates, no client certificate.
-fn tls_config() -> io::Result<Arc<ClientConfig>> {
-    static CONFIG: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
-    let config = CONFIG.get_or_init(|| {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
-        Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
-    });
-    config.clone().ok_or_else(|| io::Error::other("the TLS library offers no usable protocol version"))
+/// One TLS configuration for everything: the built-in root certificates and those given, no client certificate.
+pub(crate) fn tls_config(extra_roots_pem: Option<&str>) -> Result<Arc<ClientConfig>, ExchangeError> {
+    let wrong = |cause: &str| ExchangeError::Credentials { venue: super::VENUE.into(), cause: cause.to_owned() };
+    let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
+    if let Some(pem) = extra_roots_pem {
+        let before = roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            let certificate = certificate.map_err(|_| wrong("extra_roots_pem is not PEM"))?;
+            roots.add(certificate).map_err(|_| wrong("extra_roots_pem holds what is no root certificate"))?;
+        }
+        if roots.len() == before {
+            return Err(wrong("extra_roots_pem holds no certificate"));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|_| wrong("the TLS library offers no usable protocol version"))?;
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 impl AsyncRead for Socket {

@@ -5,7 +5,7 @@ use super::config::{BinanceSpotConfig, Endpoints};
 use super::http::{Answer, Call, CallError, RestPool};
 use super::limits::{Lane, RateLimits, Times};
 use super::sign::Signer;
-use super::transport::Connector;
+use super::transport::{Connector, tls_config};
 use super::venue_clock::VenueClock;
 use super::{VENUE, account_feed::BinanceSpotAccountFeed, market_feed::BinanceSpotMarketFeed};
 use crate::binance::spot::classify::VenueError;
@@ -37,9 +37,11 @@ impl BinanceSpot {
     pub fn new(config: BinanceSpotConfig, clock: Clock, ledger: ResourceLedger) -> Result<Arc<Self>, ExchangeError> {
         let endpoints = config.endpoints()?;
         let signer = config.credentials.as_ref().map(Signer::new).transpose()?;
+        let is_encrypted = [&endpoints.rest, &endpoints.stream, &endpoints.ws_api].iter().any(|one| one.is_tls);
+        let tls = is_encrypted.then(|| tls_config(config.extra_roots_pem.as_deref())).transpose()?;
         Ok(Arc::new(Self {
             endpoints,
-            connector: Arc::new(Connector::new(config.connect_timeout_ms, ledger.clone())),
+            connector: Arc::new(Connector::new(config.connect_timeout_ms, tls, ledger.clone())),
             limits: Mutex::new(RateLimits::default()),
             venue_clock: VenueClock::new(clock.clone()),
             connects: Mutex::new(ConnectBudget::new(config.streams.connects_per_5min_max)),
