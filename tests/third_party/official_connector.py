@@ -80,7 +80,11 @@ def rest(client):
     check("by quote quantity", quote["status"] == "FILLED" and float(quote["cummulativeQuoteQty"]) <= 50, quote)
     stop = client.new_order(symbol=SYMBOL, side="SELL", type="STOP_LOSS", quantity="0.1", stopPrice=f"{price * 0.8:.2f}")
     check("stop order canceled", client.cancel_order(SYMBOL, orderId=stop["orderId"])["status"] == "CANCELED")
-    oco = client.new_oco_order(symbol=SYMBOL, side="SELL", quantity="0.1", price=f"{price * 1.1:.2f}", stopPrice=f"{price * 0.9:.2f}", stopLimitPrice=f"{price * 0.89:.2f}", stopLimitTimeInForce="GTC")
+    oco = client.new_oco_order(
+        symbol=SYMBOL, side="SELL", quantity="0.1",
+        aboveType="LIMIT_MAKER", abovePrice=f"{price * 1.1:.2f}",
+        belowType="STOP_LOSS_LIMIT", belowStopPrice=f"{price * 0.9:.2f}", belowPrice=f"{price * 0.89:.2f}", belowTimeInForce="GTC",
+    )
     check("OCO list", len(oco["orders"]) == 2 and oco["listOrderStatus"] == "EXECUTING", oco)
     done = client.cancel_oco_order(SYMBOL, orderListId=oco["orderListId"])
     check("OCO canceled", done["listOrderStatus"] == "ALL_DONE", done)
@@ -96,7 +100,7 @@ def rest(client):
     refused("too precise", -1111, lambda: client.new_order(symbol=SYMBOL, side="SELL", type="MARKET", quantity="0.1234567891"))
     refused("wrong secret", -1022, lambda: Spot(KEY, "wrong", base_url=REST).account())
     refused("unknown key", -2015, lambda: Spot("nobody", "wrong", base_url=REST).account())
-    refused("receive window passed", -1021, lambda: client.sign_request("GET", "/api/v3/account", {"timestamp": 1, "recvWindow": 5000}))
+    refused("receive window too long", -1131, lambda: client.account(recvWindow=60_001))
     return low
 
 
