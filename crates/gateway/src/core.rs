@@ -241,6 +241,8 @@ impl Core {
                 let policy = *policy;
                 self.shared.set_phase(|phase| phase.wound = Some(policy));
             }
+            // Crossed, jumped or shed: no delta can mend it.
+            Notice::BookBroken { instrument, .. } => self.lanes.ask_resync(*instrument),
             Notice::EmergencyStop(_) => self.gate.close(GateLevel::ExitsOnly),
             // A person resumed: what was wound may open again.
             Notice::TradingState { to: TradingState::Active, .. } => self.shared.set_phase(|phase| phase.wound = None),

@@ -6,7 +6,7 @@
 use crate::core::Core;
 use crate::lanes::Lanes;
 use keel_exchange::FeedSink;
-use keel_model::{FeedEvent, FeedState, MarketEvent, StreamKind, Timestamp};
+use keel_model::{FeedEvent, FeedState, InstrumentId, MarketEvent, StreamKind, Timestamp};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -39,5 +39,9 @@ impl FeedSink for InlineSink {
 
     fn on_state(&self, stream: StreamKind, state: FeedState, ts: Timestamp) {
         self.lanes.push_feed(ts, FeedEvent::State(stream, state));
+    }
+
+    fn take_resync(&self) -> Option<InstrumentId> {
+        self.lanes.take_resync()
     }
 }

@@ -12,9 +12,9 @@
 use crate::GatewayError;
 use crate::conflate::Conflated;
 use keel_lifecycle::{StopReason, StopSignal};
-use keel_model::{Command, Event, ExecutionEvent, FeedEvent, MarketEvent, Timestamp};
+use keel_model::{Command, Event, ExecutionEvent, FeedEvent, InstrumentId, MarketEvent, Timestamp};
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
@@ -62,6 +62,8 @@ struct State {
     conflated: Conflated,
     /// Emptied books, kept for their room.
     spent: Vec<MarketEvent>,
+    /// Instruments whose book broke behind the lane; at most one entry each.
+    resync: BTreeSet<InstrumentId>,
 }
 
 /// Books whose room is kept for reuse.
@@ -186,6 +188,17 @@ impl Lanes {
             }
         }
         self.wake.notify_one();
+    }
+
+    /// The book of an instrument is broken: the feed is to fetch a new snapshot.
+    pub fn ask_resync(&self, instrument: InstrumentId) {
+        self.state.lock().resync.insert(instrument);
+    }
+
+    /// The next instrument that a feed is to fetch a new snapshot of.
+    #[must_use]
+    pub fn take_resync(&self) -> Option<InstrumentId> {
+        self.state.lock().resync.pop_first()
     }
 
     /// Takes everything that waits, execution and commands in full, market data with what was conflated. `now` stamps

@@ -492,6 +492,10 @@ impl FeedSink for MatchingSink {
     fn on_state(&self, stream: StreamKind, state: FeedState, ts: Timestamp) {
         self.inner.on_state(stream, state, ts);
     }
+
+    fn take_resync(&self) -> Option<InstrumentId> {
+        self.inner.take_resync()
+    }
 }
 
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 use crate::lanes::Lanes;
 use keel_exchange::{AccountSink, FeedSink};
 use keel_lifecycle::Clock;
-use keel_model::{Balance, ExecutionEvent, ExecutionReport, FeedEvent, FeedState, MarketEvent, StreamKind, Timestamp};
+use keel_model::{
+    Balance, ExecutionEvent, ExecutionReport, FeedEvent, FeedState, InstrumentId, MarketEvent, StreamKind, Timestamp,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +30,10 @@ impl FeedSink for MarketSink {
 
     fn on_state(&self, stream: StreamKind, state: FeedState, ts: Timestamp) {
         self.lanes.push_feed(ts, FeedEvent::State(stream, state));
+    }
+
+    fn take_resync(&self) -> Option<InstrumentId> {
+        self.lanes.take_resync()
     }
 }
 

@@ -57,6 +57,17 @@ fn r05_a_full_market_lane_keeps_the_newest_top_and_counts_shed_trades() {
 }
 
 #[test]
+fn v25_a_broken_book_is_asked_for_anew_once() {
+    let lanes = Arc::new(lanes(3));
+    let sink = MarketSink::new(lanes.clone());
+    assert_eq!(keel_exchange::FeedSink::take_resync(&sink), None);
+    lanes.ask_resync(BTC);
+    lanes.ask_resync(BTC);
+    assert_eq!(keel_exchange::FeedSink::take_resync(&sink), Some(BTC));
+    assert_eq!(keel_exchange::FeedSink::take_resync(&sink), None);
+}
+
+#[test]
 fn a_snapshot_takes_the_place_of_older_deltas_and_states_come_after_the_data() {
     let lanes = lanes(0);
     lanes.push_market(&delta(1, 2, &[(100, 1)]));
