@@ -224,3 +224,34 @@ fn failures_are_restarted_within_the_budget_only() {
     running.signal(Signal::INT);
     assert_clean(running.wait(), 130);
 }
+
+#[test]
+fn a_heartbeat_says_how_it_goes() {
+    let launcher = Launcher::new();
+    let mut command = launcher.command(&["--paper", "--duration", "4"]);
+    command.env("KEEL__RUN__HEARTBEAT_S", "1");
+    let mut running = crate::harness::Running::start(command);
+    let line = running.until("heartbeat: ");
+    for what in [" s, Active, orders ", "fills ", "market events "] {
+        assert!(line.contains(what), "{line}");
+    }
+    assert_clean(running.wait(), 0);
+}
+
+#[test]
+fn what_protects_a_position_stays_when_the_rest_is_cancelled() {
+    let launcher = Launcher::new();
+    let mut command = launcher.command(&["--paper", "--strategy", "ema-cross"]);
+    for (key, value) in [("FAST_BARS_COUNT", "1"), ("SLOW_BARS_COUNT", "2"), ("STOP_LOSS_BPS", "50")] {
+        command.env(format!("KEEL__EMA_CROSS__{key}"), value);
+    }
+    let mut running = crate::harness::Running::start(command);
+    running.until("side=Buy");
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::TERM);
+    let ended = assert_clean(running.wait(), 0);
+    assert_eq!(ended.line("position without protection:"), "none", "{}", ended.stdout);
+    if ended.line("open positions:") != "none" {
+        assert!(ended.number("still open: orders:") > 0 && ended.stdout.contains("Protective"), "{}", ended.stdout);
+    }
+}
