@@ -8,7 +8,7 @@ use crate::lock::FolderLock;
 use crate::priority::Priority;
 use crate::record::{Entry, Record};
 use crate::scan::{self, End, Scan, Torn, segment_path};
-use crate::writer::{Stats, Writer, create_segment, sync_folder};
+use crate::writer::{Stats, Writer, create_segment, run, sync_folder};
 use crate::{Durability, StoreError};
 use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
 use parking_lot::Mutex;
@@ -233,16 +233,18 @@ impl Journal {
             spare_failed: false,
             taken: [0, 0],
             must_sync: false,
+            is_finished: false,
             out: Vec::with_capacity(1 << 16),
             main: Vec::with_capacity(1 << 16),
             folder: options.folder.clone(),
             disk: options.disk,
         };
         let lease = options.ledger.lease(LeaseKind::Thread, "store", "journal");
-        let own = shared.clone();
+        let (own, writer) = (shared.clone(), Arc::new(Mutex::new(writer)));
+        shared.through.get_or_init(|| Arc::downgrade(&writer));
         let thread = spawn_thread("journal", lease, move || {
             own.writer.get_or_init(std::thread::current);
-            writer.run();
+            run(&writer);
         })
         .map_err(|error| StoreError::Thread { cause: error.to_string() })?;
         let inner =
@@ -250,7 +252,8 @@ impl Journal {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Appends a record. Never blocks on the disk: await the ticket to know that it is durable. Refused when the lane is
+    /// Appends a record. Never waits for a sync: await the ticket to know that it is durable. Under the policy `process` the
+    /// record is written before this returns, if nobody else is writing. Refused when the lane is
     /// full, when the journal has failed or is closed, and, for intents, when space runs out.
     pub fn append(&self, record: &Record) -> Result<Ticket, StoreError> {
         self.inner.shared.append(LaneId::Main, record)

@@ -5,12 +5,13 @@
 
 use crate::frame::{self, Kind};
 use crate::record::{RECORD_BYTES_MAX, RECORD_VERSION, Record};
+use crate::writer::Writer;
 use crate::{Durability, StoreError};
 use parking_lot::{Condvar, Mutex};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread::Thread;
 use std::time::Duration;
@@ -75,12 +76,16 @@ pub(crate) struct Shared {
     pub(crate) is_closing: AtomicBool,
     /// Has the writer thread ended?
     is_ended: Mutex<bool>,
+    /// The same, for a look without the lock.
+    has_ended: AtomicBool,
     changed: Condvar,
     waiters: Mutex<Vec<Waiter>>,
     /// Records appended to both lanes so far.
     appended: AtomicU64,
     is_asleep: AtomicBool,
     pub(crate) writer: OnceLock<Thread>,
+    /// The writer itself, for [`Self::write_through`].
+    pub(crate) through: OnceLock<Weak<Mutex<Writer>>>,
 }
 
 impl Shared {
@@ -93,11 +98,13 @@ impl Shared {
             no_intents: OnceLock::new(),
             is_closing: AtomicBool::new(false),
             is_ended: Mutex::new(false),
+            has_ended: AtomicBool::new(false),
             changed: Condvar::new(),
             waiters: Mutex::new(Vec::new()),
             appended: AtomicU64::new(0),
             is_asleep: AtomicBool::new(false),
             writer: OnceLock::new(),
+            through: OnceLock::new(),
         }
     }
 
@@ -123,10 +130,24 @@ impl Shared {
         // Pairs with the writer: it announces its sleep, then looks once more. Sequentially consistent, or both might look
         // before either is seen.
         self.appended.fetch_add(position - before, Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
+        let is_written = id == LaneId::Main && self.durability == Durability::Process && self.write_through();
+        if !is_written && self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::SeqCst) {
             self.unpark();
         }
         Ok(Ticket { shared: self.clone(), lane: id, position, waker: None })
+    }
+
+    /// Policy `process`: a write into the system's memory costs less than waking another thread for it. The escape lane
+    /// never does this: it must not wait for a disk.
+    fn write_through(&self) -> bool {
+        let Some(writer) = self.through.get().and_then(Weak::upgrade) else { return false };
+        // The writer thread, or somebody else, is at it: what was appended is picked up there or by the wake-up below.
+        let Some(mut writer) = writer.try_lock() else { return false };
+        if let Err(error) = writer.write_through() {
+            drop(writer);
+            self.fail(&error);
+        }
+        true
     }
 
     /// Policy `lease`: makes a block of ids durable before the first of them is used.
@@ -204,12 +225,13 @@ impl Shared {
     /// For the writer: it has ended.
     pub(crate) fn end(&self) {
         *self.is_ended.lock() = true;
+        self.has_ended.store(true, Ordering::Release);
         self.wake();
     }
 
     fn wake(&self) {
         let mut waiters = self.waiters.lock();
-        let failed = self.failure.get().is_some();
+        let failed = self.failure.get().is_some() || self.has_ended.load(Ordering::Acquire);
         waiters.retain(|waiter| {
             let is_waiting = !failed && self.lane(waiter.lane).done.load(Ordering::Acquire) < waiter.position;
             if !is_waiting {
@@ -238,10 +260,16 @@ impl Shared {
     }
 
     fn state_of(&self, lane: LaneId, position: u64) -> Option<Result<(), StoreError>> {
+        // Read before the count: what the writer wrote last is acknowledged before it ends.
+        let has_ended = self.has_ended.load(Ordering::Acquire);
         if self.lane(lane).done.load(Ordering::Acquire) >= position {
             return Some(Ok(()));
         }
-        self.failure.get().map(|failure| Err(failure.clone()))
+        if let Some(failure) = self.failure.get() {
+            return Some(Err(failure.clone()));
+        }
+        // Appended while the journal was being closed: nobody writes it any more.
+        has_ended.then_some(Err(StoreError::Closed))
     }
 }
 

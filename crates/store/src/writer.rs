@@ -13,6 +13,8 @@ use crate::priority::{self, Priority};
 use crate::scan::segment_path;
 use crate::{Durability, StoreError};
 use keel_lifecycle::Clock;
+use parking_lot::Mutex;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -62,8 +64,16 @@ pub(crate) struct Writer {
     pub(crate) spare_failed: bool,
     pub(crate) taken: [u64; 2],
     pub(crate) must_sync: bool,
+    /// Nothing may be written after the orderly end.
+    pub(crate) is_finished: bool,
     pub(crate) out: Vec<u8>,
     pub(crate) main: Vec<u8>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("segment", &self.segment).field("offset", &self.offset).finish_non_exhaustive()
+    }
 }
 
 /// Says that the writer has ended, however it ends.
@@ -97,25 +107,65 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(|error| StoreError::io("sync", folder, &error))
 }
 
-impl Writer {
-    /// The body of the thread.
-    pub(crate) fn run(mut self) {
-        let _end = EndGuard(self.shared.clone());
-        if self.shared.durability != Durability::Process {
-            self.stats.priority.store(priority::raise_current_thread() as u8, Ordering::Relaxed);
-        }
-        while let Some(records) = self.take() {
-            let outcome = if records == 0 { self.idle() } else { self.write_batch() };
-            if let Err(error) = outcome {
-                self.stats.busy_since_ns.store(0, Ordering::Release);
-                self.shared.fail(&error);
-                return;
+/// The body of the thread. The writer is held only while there is something to do, so that whoever appends may write for
+/// itself where the policy asks for no sync ([`Writer::write_through`]).
+pub(crate) fn run(writer: &Mutex<Writer>) {
+    let (shared, stats) = {
+        let writer = writer.lock();
+        (writer.shared.clone(), writer.stats.clone())
+    };
+    let _end = EndGuard(shared.clone());
+    if shared.durability != Durability::Process {
+        stats.priority.store(priority::raise_current_thread() as u8, Ordering::Relaxed);
+    }
+    while shared.failure().is_none() {
+        let outcome = writer.lock().turn();
+        match outcome {
+            Ok(Turn::Worked) => {}
+            Ok(Turn::Idle { seen }) => shared.sleep(seen, SLEEP_MAX),
+            Ok(Turn::Closed) => return,
+            Err(error) => {
+                stats.busy_since_ns.store(0, Ordering::Release);
+                shared.fail(&error);
             }
         }
-        if let Err(error) = self.finish() {
-            self.shared.fail(&error);
+    }
+}
+
+/// What one turn of the writer came to.
+enum Turn {
+    Worked,
+    /// Nothing to do after this many records.
+    Idle {
+        seen: u64,
+    },
+    Closed,
+}
+
+impl Writer {
+    fn turn(&mut self) -> Result<Turn, StoreError> {
+        match self.take() {
+            Some(0) if self.prepare()? => Ok(Turn::Worked),
+            Some(0) => Ok(Turn::Idle { seen: self.taken.iter().sum() }),
+            Some(_) => self.write_batch().map(|()| Turn::Worked),
+            None => {
+                self.is_finished = true;
+                self.finish()?;
+                tracing::debug!(folder = %self.lock.path().display(), "journal closed");
+                Ok(Turn::Closed)
+            }
         }
-        tracing::debug!(folder = %self.lock.path().display(), "journal closed");
+    }
+
+    /// Writes what waits on the thread that appended it, without a hand-over: for the policy that asks for no sync.
+    pub(crate) fn write_through(&mut self) -> Result<(), StoreError> {
+        if self.is_finished {
+            return Ok(());
+        }
+        match self.take() {
+            None | Some(0) => Ok(()),
+            Some(_) => self.write_batch(),
+        }
     }
 
     /// Takes what waits. Returns how many records that is, or `None` once the journal is closing and empty.
@@ -194,26 +244,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Nothing waits: prepare what the next batches need, then sleep.
-    fn idle(&mut self) -> Result<(), StoreError> {
+    /// Nothing waits: prepares what the next batches need. Returns whether there was something to prepare.
+    fn prepare(&mut self) -> Result<bool, StoreError> {
         if self.spare.is_none() && !self.spare_failed {
             self.make_spare();
+            return Ok(true);
         }
         let is_short_of_zeros = self.zeroed_to < self.segment_bytes && self.zeroed_to - self.offset < ZERO_AHEAD / 2;
-        if self.shared.durability != Durability::Process && is_short_of_zeros {
-            let length = ZERO_AHEAD.min(self.segment_bytes - self.zeroed_to);
-            self.out.clear();
-            self.out.resize(length, 0);
-            let path = segment_path(&self.folder, self.segment);
-            self.disk
-                .write_all_at(&self.file, &self.out, self.zeroed_to as u64)
-                .and_then(|()| self.disk.sync_data(&self.file))
-                .map_err(|error| StoreError::io("write", &path, &error))?;
-            self.zeroed_to += length;
-            return Ok(());
+        if self.shared.durability == Durability::Process || !is_short_of_zeros {
+            return Ok(false);
         }
-        self.shared.sleep(self.taken.iter().sum(), SLEEP_MAX);
-        Ok(())
+        let length = ZERO_AHEAD.min(self.segment_bytes - self.zeroed_to);
+        self.out.clear();
+        self.out.resize(length, 0);
+        let path = segment_path(&self.folder, self.segment);
+        self.disk
+            .write_all_at(&self.file, &self.out, self.zeroed_to as u64)
+            .and_then(|()| self.disk.sync_data(&self.file))
+            .map_err(|error| StoreError::io("write", &path, &error))?;
+        self.zeroed_to += length;
+        Ok(true)
     }
 
     fn make_spare(&mut self) {

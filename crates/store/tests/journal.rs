@@ -306,6 +306,42 @@ fn tickets_wake_tasks_without_blocking_them() {
 }
 
 #[test]
+fn many_threads_append_while_the_journal_is_closed_and_every_ticket_is_decided() {
+    for durability in policies() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = JournalOptions { durability, segment_bytes: 1 << 20, ..options(folder.path()) };
+        let (journal, _) = Journal::open(options).unwrap();
+        let threads: Vec<_> = (0..4u64)
+            .map(|thread| {
+                let journal = journal.clone();
+                std::thread::Builder::new()
+                    .spawn(move || {
+                        let mut written = 0u64;
+                        for number in 1.. {
+                            match journal.append(&cancel(thread * 1_000_000 + number)) {
+                                Ok(ticket) => match ticket.wait_blocking(SOON) {
+                                    Ok(()) => written += 1,
+                                    Err(StoreError::Closed) => return written,
+                                    Err(error) => panic!("{error}"),
+                                },
+                                Err(StoreError::Closed) => return written,
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                        written
+                    })
+                    .unwrap()
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(30));
+        journal.close(SOON).unwrap();
+        let written: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        let report = verify(folder.path()).unwrap();
+        assert!(report.is_clean && report.records == written && written > 0, "{durability}: {written} of {report:?}");
+    }
+}
+
+#[test]
 fn export_writes_one_json_line_for_each_record() {
     let folder = tempfile::tempdir().unwrap();
     small_journal(folder.path(), 3);
