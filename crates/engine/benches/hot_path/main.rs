@@ -17,6 +17,7 @@ mod counting;
 mod events;
 mod frame;
 mod loopback;
+mod product;
 mod setup;
 
 fn main() {

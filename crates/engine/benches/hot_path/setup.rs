@@ -158,21 +158,27 @@ pub(crate) fn limits() -> RiskLimits {
     }
 }
 
-/// An engine that has recovered, knows its balances and trades.
-pub(crate) fn engine(strategies: Vec<Box<dyn Strategy>>, now: Timestamp) -> Engine {
-    let execution = ExecutionConfig { instance: 7, epoch: 3, ..ExecutionConfig::default() };
-    let config = EngineConfig { instruments: instruments(), limits: limits(), execution, ..EngineConfig::default() };
-    let mut engine = Engine::new(config, strategies).unwrap();
-    let mut out = Outbox::new();
-    engine.recover([], now, &mut out);
+pub(crate) fn engine_config(instance: u32, epoch: u32) -> EngineConfig {
+    let execution = ExecutionConfig { instance, epoch, ..ExecutionConfig::default() };
+    EngineConfig { instruments: instruments(), limits: limits(), execution, ..EngineConfig::default() }
+}
+
+pub(crate) fn balances() -> Vec<Balance> {
     let balance = |asset: &str, free: i64| Balance {
         asset: Asset::new(asset).unwrap(),
         free: Notional::from_int(free),
         locked: Notional::ZERO,
     };
-    let balances = vec![balance("BTC", 2), balance("USDT", 100_000)];
+    vec![balance("BTC", 2), balance("USDT", 100_000)]
+}
+
+/// An engine that has recovered, knows its balances and trades.
+pub(crate) fn engine(strategies: Vec<Box<dyn Strategy>>, now: Timestamp) -> Engine {
+    let mut engine = Engine::new(engine_config(7, 3), strategies).unwrap();
+    let mut out = Outbox::new();
+    engine.recover([], now, &mut out);
     engine.process(&Event::Execution(now, ExecutionEvent::OpenOrders(None, vec![])), &mut out);
-    let told = ExecutionEvent::Balances { complete: true, balances, ts_event: now };
+    let told = ExecutionEvent::Balances { complete: true, balances: balances(), ts_event: now };
     engine.process(&Event::Execution(now, told), &mut out);
     assert_eq!(engine.start_blocker(), None);
     engine.process(&Event::Command(now, Command::Start), &mut out);
@@ -244,14 +250,22 @@ impl QuickVenue {
         let client_order_id = order.client_order_id;
         self.answers.push(ExecutionEvent::Sent { client_order_id, signed_at: now, recv_window_ms: 5_000 });
         let rests = order.intent.time_in_force == TimeInForce::Gtc && order.intent.price.is_some();
-        let (status, reports) = if rests {
+        let outcome = if rests {
             self.resting.push(order);
-            (OrderStatus::New, Vec::new())
+            let status = OrderStatus::New;
+            let ack = SubmitAck { venue_order_id: venue_order_id(&order), ts_event: now, status, reports: Vec::new() };
+            SubmitOutcome::Accepted(ack)
         } else {
-            (OrderStatus::Filled, vec![self.fill(&order, now)])
+            self.fill_at_once(&order, now)
         };
-        let ack = SubmitAck { venue_order_id: venue_order_id(&order), ts_event: now, status, reports };
-        self.answers.push(ExecutionEvent::Submit(client_order_id, SubmitOutcome::Accepted(ack)));
+        self.answers.push(ExecutionEvent::Submit(client_order_id, outcome));
+    }
+
+    /// The answer to an order that is filled when it comes.
+    pub(crate) fn fill_at_once(&mut self, order: &NewOrder, now: Timestamp) -> SubmitOutcome {
+        let reports = vec![self.fill(order, now)];
+        let venue_order_id = venue_order_id(order);
+        SubmitOutcome::Accepted(SubmitAck { venue_order_id, ts_event: now, status: OrderStatus::Filled, reports })
     }
 
     fn fill(&mut self, order: &NewOrder, now: Timestamp) -> ExecutionReport {
