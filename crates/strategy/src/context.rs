@@ -190,7 +190,8 @@ impl<'a> Context<'a> {
         self.lent.books.get(id.index()).filter(|book| book.is_live())
     }
 
-    /// What this system has bought and sold of an instrument. What the account held before does not show here.
+    /// What this system, all its strategies together, has bought and sold of an instrument. What the account held
+    /// before does not show here.
     #[must_use]
     pub fn position(&self, id: InstrumentId) -> Position {
         self.lent.portfolio.position(id)

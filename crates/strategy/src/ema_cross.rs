@@ -1,15 +1,16 @@
 //! Long while the fast moving average is above the slow one: an example to copy.
 //!
-//! Each call compares what is wanted with what is there and takes one step. Nothing is remembered that can be looked up
-//! (position, open orders), so a restart, a lost message or a refused order needs no special case. It holds at most one
-//! working order besides its stop, sells only what it bought, and waits after a refusal instead of hammering.
+//! Each call compares what is wanted with what is there and takes one step, so a restart, a lost message or a refused
+//! order needs no special case. It holds at most one working order besides its stop, sells only what it bought (another
+//! strategy may trade the same instrument), and waits after a refusal instead of hammering. After a restart it takes over
+//! the whole position of the instrument.
 
 use crate::params::{ParamKind, ParamSpec, Settings, StrategyError};
 use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
 use keel_marketdata::Ema;
 use keel_model::{
-    Bar, ClientOrderId, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Price, Quantity, Reject,
-    RejectReason, Rounding, Side, TimeInForce, Timestamp, TradingState,
+    Bar, ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Position, Price, Quantity,
+    Reject, RejectReason, Rounding, Side, TimeInForce, Timestamp, TradingState,
 };
 use std::time::Duration;
 
@@ -92,6 +93,8 @@ pub struct EmaCross {
     slippage: f64,
     stop_loss: Option<f64>,
     wants_long: Option<bool>,
+    /// What its own fills have made.
+    own: Position,
     /// Stopped out: the averages have to cross again before the next entry.
     waits_for_cross: bool,
     pending: Pending,
@@ -124,6 +127,7 @@ impl EmaCross {
             slippage: settings.real("slippage_bps")? / 1e4,
             stop_loss: (stop_loss > 0.0).then_some(stop_loss),
             wants_long: None,
+            own: Position::flat(instrument),
             waits_for_cross: false,
             pending: Pending::Nothing,
             stop: None,
@@ -155,7 +159,7 @@ impl EmaCross {
     /// The position, where it is large enough to be sold.
     fn held(&self, ctx: &Context<'_>) -> Option<Quantity> {
         let bid = ctx.book(self.instrument)?.best_bid()?.price;
-        ctx.tradable(self.instrument, ctx.position(self.instrument).quantity, bid, OrderType::Market)
+        ctx.tradable(self.instrument, self.own.quantity, bid, OrderType::Market)
     }
 
     fn enter(&mut self, ctx: &mut Context<'_>) {
@@ -194,11 +198,10 @@ impl EmaCross {
 
     fn protect(&mut self, ctx: &mut Context<'_>, held: Quantity) {
         let Some(stop_loss) = self.stop_loss else { return };
-        let position = ctx.position(self.instrument);
         let quantity = ctx.instrument(self.instrument).and_then(|instrument| {
             instrument.round_quantity(held.min(ctx.free_base(self.instrument)), OrderType::StopLoss).ok()
         });
-        let entry = position.average_price(8).ok();
+        let entry = self.own.average_price(8).ok();
         let price = entry.and_then(|entry| self.price_near(ctx, entry, 1.0 - stop_loss, Side::Buy));
         let (Some(quantity), Some(stop_price)) = (quantity.filter(|quantity| quantity.is_positive()), price) else {
             return self.back_off(ctx.now());
@@ -235,6 +238,13 @@ impl Strategy for EmaCross {
             order.instrument == self.instrument && order.purpose == OrderPurpose::Protective
         };
         self.stop = ctx.open_orders().find(is_stop).map(|order| order.client_order_id);
+        self.own = ctx.position(self.instrument);
+    }
+
+    fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, fill: &Fill) {
+        if self.own.apply(fill.side, fill.price, fill.quantity).is_err() {
+            self.own = ctx.position(self.instrument);
+        }
     }
 
     fn on_bar(&mut self, ctx: &mut Context<'_>, bar: &Bar) {

@@ -43,7 +43,8 @@ pub struct Subscription {
     pub depth: bool,
     /// Call [`Strategy::on_trade`].
     pub trades: bool,
-    /// Build bars of this length and call [`Strategy::on_bar`] with each closed one.
+    /// Build bars of this length from public trades and call [`Strategy::on_bar`] with each closed one. Whole seconds
+    /// that divide a day.
     pub bar_interval: Option<Duration>,
 }
 

@@ -9,7 +9,7 @@ use crate::params::{ParamKind, ParamSpec, Settings, StrategyError};
 use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
 use keel_model::{
     ClientOrderId, FeedState, Fill, InstrumentId, InstrumentKind, Notional, OrderIntent, OrderPurpose, OrderType,
-    Price, Quantity, Rounding, Side, Timestamp, TopOfBook, TradingState,
+    Position, Price, Quantity, Rounding, Side, Timestamp, TopOfBook, TradingState,
 };
 use std::time::Duration;
 
@@ -128,6 +128,8 @@ pub struct MarketMaker {
     inventory_max: f64,
     skew: f64,
     tick: f64,
+    /// What its own fills have made; another strategy may trade the same instrument.
+    own: Position,
     position: f64,
     level_step: f64,
     /// Nearest to the middle first.
@@ -157,6 +159,7 @@ impl MarketMaker {
             inventory_max: inventory_max.to_f64(),
             skew: settings.real("skew_bps")? / 1e4,
             tick: 0.0,
+            own: Position::flat(instrument),
             position: 0.0,
             level_step: settings.real("level_step_bps")? / 1e4,
             bids: vec![Quote::new(); levels],
@@ -305,7 +308,8 @@ impl Strategy for MarketMaker {
 
     fn on_start(&mut self, ctx: &mut Context<'_>) {
         self.tick = ctx.instrument(self.instrument).map_or(0.0, |instrument| instrument.tick_size.to_f64());
-        self.position = ctx.position(self.instrument).quantity.to_f64();
+        self.own = ctx.position(self.instrument);
+        self.position = self.own.quantity.to_f64();
         // Quotes of an earlier start are not worth adopting: their place in the market is long gone.
         ctx.cancel_all(self.instrument);
     }
@@ -318,8 +322,11 @@ impl Strategy for MarketMaker {
         }
     }
 
-    fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, _fill: &Fill) {
-        self.position = ctx.position(self.instrument).quantity.to_f64();
+    fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, fill: &Fill) {
+        if self.own.apply(fill.side, fill.price, fill.quantity).is_err() {
+            self.own = ctx.position(self.instrument);
+        }
+        self.position = self.own.quantity.to_f64();
     }
 
     fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {

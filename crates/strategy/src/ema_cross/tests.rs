@@ -160,3 +160,25 @@ fn after_a_restart_it_knows_its_stop_and_its_position() {
     run(&mut desk, &mut after, down(60_110.0, 10));
     assert!(desk.portfolio.position(ID).is_flat() && desk.orders.is_empty());
 }
+
+#[test]
+fn it_never_sells_what_another_strategy_bought() {
+    let (mut desk, mut strategy) = (Desk::new("2", "100000"), strategy(&Params::new()));
+    desk.call(&mut strategy, |strategy, ctx| strategy.on_start(ctx));
+    let fill = keel_model::Fill {
+        trade_id: "other".parse().unwrap(),
+        instrument: ID,
+        side: Side::Buy,
+        price: "60000".parse().unwrap(),
+        quantity: quantity("1"),
+        fee: Notional::ZERO,
+        fee_asset: "USDT".parse().unwrap(),
+        liquidity: keel_model::Liquidity::Maker,
+        ts_event: desk.now,
+    };
+    desk.portfolio.apply_fill(&fill).unwrap();
+    run(&mut desk, &mut strategy, down(60_000.0, 10));
+    assert!(desk.submits.is_empty());
+    run(&mut desk, &mut strategy, up(60_000.0, 8).chain(down(60_070.0, 8)));
+    assert_eq!((desk.fills.len(), desk.position()), (2, quantity("1")), "its own round trip and nothing else");
+}
