@@ -72,7 +72,7 @@ pub(crate) fn frames() -> (Vec<Frame>, &'static str) {
     (frames, "recorded, BTCUSDT spot 2024-08-08")
 }
 
-fn generated() -> Vec<Frame> {
+pub(crate) fn generated() -> Vec<Frame> {
     let mut cents = 6_183_763u64;
     let mut state = 1u64;
     (0..40_000u64)
