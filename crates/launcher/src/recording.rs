@@ -308,4 +308,26 @@ mod tests {
         .unwrap();
         assert_eq!(heard, 2);
     }
+
+    #[test]
+    fn every_line_of_the_recorded_sessions_is_an_event() {
+        for (name, symbol) in [("btc", "BTCUSDT"), ("eth", "ETHUSDT")] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/ws");
+            let path = folder.join(format!("binance-spot-{name}usdt-20240808.ws.gz"));
+            if !path.exists() {
+                eprintln!("SKIPPED: no recording {}", path.display());
+                continue;
+            }
+            let contents = scan(&path).unwrap();
+            assert!(contents.instruments.by_symbol(symbol).is_some() && contents.instruments.len() == 1);
+            assert!(contents.has_snapshot && contents.length > Duration::from_secs(300));
+            let mut heard = 0;
+            play(&path, &contents.instruments, |_| {
+                heard += 1;
+                true
+            })
+            .unwrap();
+            assert_eq!(heard, contents.frames);
+        }
+    }
 }
