@@ -95,6 +95,11 @@ fn restart_makes_open_orders_unknown_and_asks_about_each() {
           k7-1-1: Unknown -> NeverAccepted
         > query answer: not found, venue time 9000000
     "#]]);
+    // The second was at the venue: however late it is not found, it was accepted.
+    for ms in [9_000_000, 99_000_000] {
+        let venue_time_before = Some(Timestamp::from_ms(ms));
+        desk.event(&ExecutionEvent::Query(id(2), QueryOutcome::NotFound { venue_time_before }));
+    }
     assert_eq!(desk.manager.get(id(2)).unwrap().state, OrderState::Unknown);
 }
 
