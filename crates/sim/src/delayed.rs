@@ -101,6 +101,9 @@ pub struct DelayedVenue {
 impl DelayedVenue {
     /// Most requests on their way at once; more are refused ([`Reject::VenueFull`]).
     pub const REQUESTS_MAX: usize = 1 << 16;
+    /// Most answers and reports that wait to be polled before new requests are refused ([`Reject::VenueFull`]); reports of
+    /// what was accepted before are never dropped.
+    pub const DELIVERIES_MAX: usize = 1 << 18;
 
     /// Puts the engine behind its configured latency.
     #[must_use]
@@ -137,7 +140,7 @@ impl DelayedVenue {
         token: u64,
         request: SimRequest,
     ) -> Result<Timestamp, Reject> {
-        if self.inbound.len() >= Self::REQUESTS_MAX {
+        if self.inbound.len() >= Self::REQUESTS_MAX || self.outbound.len() >= Self::DELIVERIES_MAX {
             return Err(Reject::VenueFull);
         }
         let delay = delay(&mut self.rng, self.latency.order_in, self.latency.order_in_jitter);

@@ -30,6 +30,7 @@ pub(crate) struct ExternalBook {
     /// Is a snapshot missing, or is there a gap since the last one?
     pub(crate) is_behind_gap: bool,
     pub(crate) gaps: u64,
+    pub(crate) crossed: u64,
     pub(crate) unreadable: u64,
 }
 
@@ -157,6 +158,18 @@ impl ExternalBook {
             }
             changes.extend(self.show(side, best, 0));
         }
+    }
+
+    /// New best prices have been shown: levels of the other side that they reach must be older, and go.
+    pub(crate) fn uncross(&mut self, bid: Option<i64>, ask: Option<i64>, changes: &mut Vec<LevelChange>) {
+        let before = changes.len();
+        if let Some(bid) = bid {
+            self.cut_better(Side::Sell, Some(bid + 1), changes);
+        }
+        if let Some(ask) = ask {
+            self.cut_better(Side::Buy, Some(ask - 1), changes);
+        }
+        self.crossed += u64::from(changes.len() > before);
     }
 
     /// Removes all levels of a side that are not among `kept` (ascending prices).

@@ -75,7 +75,8 @@ impl MatchingEngine {
         if out.len() == first { Err(Reject::UnknownOrder) } else { Ok(()) }
     }
 
-    /// Cancels one order and places another. The new order's rules and counts are checked first; if it breaks one, nothing is done.
+    /// Cancels one order and places another. The new order's filters are checked first; if it breaks one, nothing is done.
+    /// What only the market decides (post-only, trigger, liquidity) is looked at after the cancel, as at the real venue.
     pub fn cancel_replace(
         &mut self,
         now: Timestamp,
@@ -88,7 +89,10 @@ impl MatchingEngine {
             return Err(Reject::Shape);
         }
         self.check_account(account)?;
-        self.draft(m, &request.new)?;
+        match self.draft(m, &request.new) {
+            Ok(_) | Err(Reject::WouldTake | Reject::WouldTrigger | Reject::NoLastPrice | Reject::NoLiquidity) => {}
+            Err(reject) => return Err(reject),
+        }
         let cancel = self.cancel_one(m, account, &request.cancel);
         if cancel.is_err() && request.mode == ReplaceMode::StopOnFailure {
             return Ok(ReplaceResult { cancel, new: None });

@@ -121,7 +121,8 @@ impl MatchingEngine {
         self.accounts.find(asset).map_or(Notional::ZERO, |index| to_notional(self.accounts.fee_total(index)))
     }
 
-    /// Everything there is of an asset: all balances and collected fees. Changes only by deposits.
+    /// Everything there is of an asset: all balances and collected fees. Changes only by deposits and by trades with a
+    /// recorded market, whose side has no account.
     #[must_use]
     pub fn supply(&self, asset: Asset) -> Notional {
         self.accounts.find(asset).map_or(Notional::ZERO, |index| to_notional(self.accounts.supply(index)))

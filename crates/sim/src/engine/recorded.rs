@@ -23,6 +23,8 @@ pub struct RecordedStatus {
     pub has_snapshot: bool,
     /// Breaks in the numbering of deltas.
     pub gaps: u64,
+    /// Updates after which an older level stood in the way of a newer one on the other side; the older one was removed.
+    pub crossed: u64,
     /// Prices or quantities that do not fit the instrument; left out.
     pub unreadable: u64,
 }
@@ -62,6 +64,7 @@ impl MatchingEngine {
         Some(RecordedStatus {
             has_snapshot: external.has_snapshot,
             gaps: external.gaps,
+            crossed: external.crossed,
             unreadable: external.unreadable,
         })
     }
@@ -278,9 +281,10 @@ impl MatchingEngine {
                 external.keep_early(delta);
             }
         }
-        self.show_levels(m, Side::Buy, &delta.bids, changes);
-        self.show_levels(m, Side::Sell, &delta.asks, changes);
+        let bid = self.show_levels(m, Side::Buy, &delta.bids, changes);
+        let ask = self.show_levels(m, Side::Sell, &delta.asks, changes);
         let Some(external) = &mut self.markets[m].external else { return };
+        external.uncross(bid, ask, changes);
         match external.top {
             Some(top) if top.update_id > external.last_id => self.apply_top(m, &top, changes),
             _ => external.top = None,
@@ -302,7 +306,11 @@ impl MatchingEngine {
             if let Some(external) = &mut self.markets[m].external {
                 external.keep_only(side, &kept, changes);
             }
-            self.show_levels(m, side, levels, changes);
+            let best = self.show_levels(m, side, levels, changes);
+            if let Some(external) = &mut self.markets[m].external {
+                let (bid, ask) = if side == Side::Buy { (best, None) } else { (None, best) };
+                external.uncross(bid, ask, changes);
+            }
         }
         let Some(external) = &mut self.markets[m].external else { return };
         (external.has_snapshot, external.is_behind_gap) = (true, false);
@@ -319,12 +327,22 @@ impl MatchingEngine {
         }
     }
 
-    fn show_levels(&mut self, m: usize, side: Side, levels: &[Level], changes: &mut Vec<LevelChange>) {
+    /// Shows levels anew; returns the best price among them that has a quantity.
+    fn show_levels(&mut self, m: usize, side: Side, levels: &[Level], changes: &mut Vec<LevelChange>) -> Option<i64> {
+        let mut best: Option<i64> = None;
         for level in levels {
             let Some((price, quantity)) = self.level_units(m, level) else { continue };
             if let Some(external) = &mut self.markets[m].external {
                 changes.extend(external.show(side, price, quantity));
             }
+            if quantity > 0 {
+                best = Some(match (best, side) {
+                    (None, _) => price,
+                    (Some(known), Side::Buy) => known.max(price),
+                    (Some(known), Side::Sell) => known.min(price),
+                });
+            }
         }
+        best
     }
 }

@@ -8,5 +8,6 @@ mod orders;
 mod properties;
 mod queries;
 mod recorded;
+mod recorded_properties;
 mod stp;
 mod world;

@@ -355,6 +355,32 @@ fn cancel_replace_stops_or_goes_on_when_the_cancel_fails() {
 }
 
 #[test]
+fn cancel_replace_looks_at_the_market_after_the_cancel() {
+    let mut w = World::new();
+    let own = w.limit(w.alice, Side::Sell, "0.1", "60000");
+    let request = CancelReplace {
+        cancel: CancelRequest::new(ID, OrderRef::Id(own.order_id)),
+        new: post_only(Side::Buy, "0.1", "60000"),
+        mode: ReplaceMode::StopOnFailure,
+    };
+    let now = w.tick();
+    let both = w.engine.cancel_replace(now, w.alice, &request).unwrap();
+    assert_eq!(both.new.unwrap().unwrap().state, OrderState::New, "its own order no longer stands in the way");
+    let other = w.limit(w.bob, Side::Sell, "0.1", "60001");
+    let old = w.limit(w.alice, Side::Buy, "0.1", "50000");
+    let taking = CancelReplace {
+        cancel: CancelRequest::new(ID, OrderRef::Id(old.order_id)),
+        new: post_only(Side::Buy, "0.1", "60001"),
+        mode: ReplaceMode::StopOnFailure,
+    };
+    let now = w.tick();
+    let half = w.engine.cancel_replace(now, w.alice, &taking).unwrap();
+    assert!(half.cancel.is_ok());
+    assert_eq!(half.new, Some(Err(Reject::WouldTake)));
+    assert_eq!(w.state(&other), OrderState::New);
+}
+
+#[test]
 fn an_amended_order_keeps_its_place_and_gives_back_what_it_no_longer_needs() {
     let mut w = World::new();
     let first = w.limit(w.alice, Side::Sell, "0.5", "60000");
