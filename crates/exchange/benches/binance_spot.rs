@@ -5,6 +5,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use keel_exchange::binance::spot::Credentials;
 use keel_exchange::binance::spot::codec::decode::{Decoded, MarketDecoder};
 use keel_exchange::binance::spot::codec::encode::{encode_signed_submit_into, encode_submit_into};
+use keel_exchange::binance::spot::codec::user;
 use keel_exchange::binance::spot::sign::Signer;
 use keel_exchange::binance::spot::symbols::SymbolTable;
 use keel_model::ids::Symbol;
@@ -18,6 +19,8 @@ use std::hint::black_box;
 const TOP: &str = r#"{"stream":"btcusdt@bookTicker","data":{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000","a":"61837.64000000","A":"1.54698000"}}"#;
 const TRADE: &str = r#"{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,"p":"61837.63000000","q":"0.02000000","T":1723161255342,"m":true,"M":true}}"#;
 const SHUFFLED: &str = r#"{"stream":"btcusdt@bookTicker","data":{"s":"BTCUSDT","u":50093239212,"b":"61837.63000000","B":"3.78826000","a":"61837.64000000","A":"1.54698000"}}"#;
+
+const REPORT: &str = r#"{"subscriptionId":0,"event":{"e":"executionReport","E":1499405658658,"s":"BTCUSDT","c":"k1-2-z","S":"BUY","o":"LIMIT","f":"GTC","q":"1.00000000","p":"61837.63000000","P":"0.00000000","F":"0.00000000","g":-1,"C":"","x":"TRADE","X":"PARTIALLY_FILLED","r":"NONE","i":4293153,"l":"0.40000000","z":"0.40000000","L":"61837.63000000","n":"0.00040000","N":"BTC","T":1499405658657,"t":77,"v":3,"I":8641984,"w":false,"m":true,"M":true,"O":1499405658657,"Z":"24735.05200000","Y":"24735.05200000","Q":"0.00000000","W":1499405658657,"V":"NONE"}}"#;
 
 fn depth(levels: usize) -> String {
     let side = |from: i64, step: i64| {
@@ -78,6 +81,11 @@ fn decode(c: &mut Criterion) {
             });
         });
     }
+    let symbols = SymbolTable::new(&instruments());
+    group.throughput(Throughput::Bytes(REPORT.len() as u64));
+    group.bench_function("executionReport", |b| {
+        b.iter(|| user::decode(black_box(REPORT.as_bytes()), &symbols, Timestamp::from_ns(1)).unwrap());
+    });
     group.finish();
 }
 

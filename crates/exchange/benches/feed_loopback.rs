@@ -152,7 +152,8 @@ fn bare() {
 fn feed() {
     let times = Times::new();
     let (addr, thread) = server(times.clone());
-    let venue = BinanceSpot::new(BinanceSpotConfig::loopback(addr), Clock::system(), ResourceLedger::default()).unwrap();
+    let venue =
+        BinanceSpot::new(BinanceSpotConfig::loopback(addr), Clock::system(), ResourceLedger::default()).unwrap();
     let wanted = Subscription { instrument: InstrumentId(0), top_of_book: true, depth: false, trades: false };
     let feed = Box::new(venue.market_feed(instruments(), vec![wanted]));
     let stop = CancellationToken::new();

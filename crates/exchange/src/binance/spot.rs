@@ -3,6 +3,20 @@
 //! [`BinanceSpot`] holds what one venue's client and feeds share (limits, venue clock, connect budget, keys); it makes
 //! [`BinanceSpotClient`], [`BinanceSpotMarketFeed`] and [`BinanceSpotAccountFeed`]. Against the real venue, its testnet and
 //! the embedded venue on loopback the same code runs; only [`BinanceSpotConfig`] differs.
+//!
+//! ```
+//! use keel_exchange::binance::spot::{BinanceSpot, BinanceSpotConfig, Credentials};
+//! use keel_lifecycle::{Clock, ResourceLedger};
+//!
+//! let keys = Credentials::hmac("the key", "the secret");
+//! let config = BinanceSpotConfig::testnet().with_credentials(keys);
+//! let ledger = ResourceLedger::default();
+//! // Nothing is connected before the first call.
+//! let venue = BinanceSpot::new(config, Clock::system(), ledger.clone())?;
+//! assert_eq!(ledger.total(), 0);
+//! # let _ = venue;
+//! # Ok::<(), keel_exchange::ExchangeError>(())
+//! ```
 
 mod account_feed;
 mod capabilities;

@@ -207,3 +207,36 @@ async fn a_server_that_accepts_and_says_nothing_does_not_hold_up_the_stop() {
     let (_silent, _) = listener.accept().await.unwrap();
     feed.end().await;
 }
+
+#[tokio::test]
+async fn a_feed_of_nothing_waits_for_its_stop_and_subscriptions_of_one_instrument_are_one() {
+    let server = Server::start(|_| Reply::Json(404, String::new())).await;
+    let (venue, ledger) = server.venue();
+    let nothing = Subscription { instrument: InstrumentId(0), top_of_book: false, depth: false, trades: false };
+    for (wanted, streams) in [
+        (vec![], None),
+        (vec![nothing], None),
+        (
+            vec![Subscription { trades: true, ..nothing }, Subscription { top_of_book: true, ..nothing }],
+            Some(serde_json::json!(["btcusdt@bookTicker", "btcusdt@trade"])),
+        ),
+    ] {
+        let feed = Box::new(venue.market_feed(instruments(&["BTCUSDT"]), wanted));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(feed.run(Arc::new(Seen::default()), stop.clone()));
+        match streams {
+            Some(expected) => {
+                let (_, mut socket) = server.websocket().await;
+                let request: serde_json::Value = serde_json::from_str(&hear(&mut socket).await).unwrap();
+                assert_eq!(request["params"], expected);
+            }
+            None => {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                assert!(!task.is_finished(), "an early end would stop the system");
+            }
+        }
+        stop.cancel();
+        tokio::time::timeout(crate::server::PATIENCE, task).await.unwrap().unwrap().unwrap();
+        assert_eq!(ledger.total(), 0);
+    }
+}

@@ -42,10 +42,7 @@ impl BinanceSpotAccountFeed {
         Now { wall: self.venue.now(), mono_ns: self.venue.clock.mono_ns() }
     }
 
-    async fn event(&mut self, event: LinkEvent, pool: &RestPool, sink: &dyn AccountSink) -> Result<(), ExchangeError> {
-        if let LinkEvent::Connected(id) = event {
-            return self.connected(id, pool, sink).await;
-        }
+    fn event(&mut self, event: LinkEvent, sink: &dyn AccountSink) -> Result<(), ExchangeError> {
         let now = self.now();
         let venue_time = self.venue.venue_clock.now();
         let signer = self.venue.need_signer()?;
@@ -124,10 +121,14 @@ impl BinanceSpotAccountFeed {
                     let mut take = |at| self.venue.connects.lock().take(at);
                     self.session.tick(now, &mut take, &mut self.actions, sink);
                 }
-                event = self.links.next() => tokio::select! {
-                    biased;
-                    () = stop.cancelled() => return Ok(()),
-                    handled = self.event(event, pool, sink) => handled?,
+                event = self.links.next() => match event {
+                    LinkEvent::Connected(id) => tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Ok(()),
+                        handled = self.connected(id, pool, sink) => handled?,
+                    },
+                    // What has come is told, even if the stop comes at the same moment.
+                    event => self.event(event, sink)?,
                 },
             }
             self.act(sink).await?;

@@ -17,6 +17,7 @@ use futures_util::future::{BoxFuture, try_join_all};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use keel_model::{InstrumentId, Instruments};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -35,6 +36,18 @@ pub struct BinanceSpotMarketFeed {
     subscriptions: Vec<Subscription>,
 }
 
+/// One subscription per instrument, with everything that any of them asks for.
+fn merged(subscriptions: &[Subscription]) -> Vec<Subscription> {
+    let mut all: BTreeMap<InstrumentId, Subscription> = BTreeMap::new();
+    for one in subscriptions.iter().filter(|one| one.top_of_book || one.depth || one.trades) {
+        let known = all.entry(one.instrument).or_insert(*one);
+        known.top_of_book |= one.top_of_book;
+        known.depth |= one.depth;
+        known.trades |= one.trades;
+    }
+    all.into_values().collect()
+}
+
 type Snapshots = FuturesUnordered<BoxFuture<'static, (InstrumentId, Result<Bytes, ExchangeError>)>>;
 
 impl BinanceSpotMarketFeed {
@@ -49,7 +62,8 @@ impl BinanceSpotMarketFeed {
     /// As many sessions as the venue's limit of streams per connection asks for.
     fn sessions(&self) -> Vec<MarketSession> {
         let per_instrument = 3;
-        let chunks = self.subscriptions.chunks(STREAMS_MAX / per_instrument);
+        let subscriptions = merged(&self.subscriptions);
+        let chunks = subscriptions.chunks(STREAMS_MAX / per_instrument);
         let config = &self.venue.config.streams;
         let seed = self.venue.clock.now_ns();
         let session =
@@ -63,6 +77,10 @@ impl MarketDataFeed for BinanceSpotMarketFeed {
     async fn run(self: Box<Self>, sink: Arc<dyn FeedSink>, stop: CancellationToken) -> Result<(), ExchangeError> {
         let pool = Arc::new(self.venue.pool(SNAPSHOT_CONNECTIONS));
         let sessions = self.sessions();
+        if sessions.is_empty() {
+            // Nothing to stream is no reason to end.
+            stop.cancelled().await;
+        }
         let shards = sessions.into_iter().map(|session| {
             Shard::new(self.venue.clone(), pool.clone(), self.instruments.clone(), session, sink.clone())
                 .run(stop.clone())

@@ -10,7 +10,9 @@ use super::words;
 use keel_model::ids::InlineStr;
 use keel_model::{Balance, ExecType, ExecutionReport, Fill, Liquidity, Notional, Timestamp, TradeId};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
+use std::fmt;
 
 /// What a frame of the account connection is.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,19 +116,20 @@ struct Event<'a> {
 }
 
 /// A value whose type depends on the event.
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
+#[derive(Default)]
 enum Any<'a> {
     #[default]
     Nothing,
     Bool(bool),
     Number(i64),
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Balances(#[serde(borrow)] Vec<BalanceBody<'a>>),
-    Other(serde::de::IgnoredAny),
+    Text(Cow<'a, str>),
+    Balances(Vec<BalanceBody<'a>>),
+    /// A list, an object or a number of another kind.
+    Other,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct BalanceBody<'a> {
     #[serde(borrow, rename = "a")]
     asset: Cow<'a, str>,
@@ -134,6 +137,99 @@ struct BalanceBody<'a> {
     free: Cow<'a, str>,
     #[serde(borrow, rename = "l")]
     locked: Cow<'a, str>,
+}
+
+/// An element of a list: a balance, or something else.
+struct Element<'a>(Option<BalanceBody<'a>>);
+
+struct ElementVisitor;
+
+impl<'de> Visitor<'de> for ElementVisitor {
+    type Value = Element<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Element<'de>, M::Error> {
+        let body = BalanceBody::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        Ok(Element(Some(body)))
+    }
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Element<'de>, S::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Element(None))
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Element<'de>, E> {
+        Ok(Element(None))
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Element<'de>, E> {
+        Ok(Element(None))
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Element<'de>, E> {
+        Ok(Element(None))
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Element<'de>, E> {
+        Ok(Element(None))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Element<'de>, E> {
+        Ok(Element(None))
+    }
+    fn visit_unit<E>(self) -> Result<Element<'de>, E> {
+        Ok(Element(None))
+    }
+}
+
+impl<'de> Deserialize<'de> for Element<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ElementVisitor)
+    }
+}
+
+struct AnyVisitor;
+
+impl<'de> Visitor<'de> for AnyVisitor {
+    type Value = Any<'de>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Any<'de>, E> {
+        Ok(Any::Text(Cow::Borrowed(text)))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Any<'de>, E> {
+        Ok(Any::Text(Cow::Owned(text.to_owned())))
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Any<'de>, E> {
+        Ok(Any::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Any<'de>, E> {
+        Ok(Any::Number(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Any<'de>, E> {
+        Ok(i64::try_from(value).map_or(Any::Other, Any::Number))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Any<'de>, E> {
+        Ok(Any::Other)
+    }
+    fn visit_unit<E>(self) -> Result<Any<'de>, E> {
+        Ok(Any::Nothing)
+    }
+    fn visit_seq<S: SeqAccess<'de>>(self, mut seq: S) -> Result<Any<'de>, S::Error> {
+        let mut balances = Vec::new();
+        let mut is_whole = true;
+        while let Some(Element(element)) = seq.next_element::<Element<'de>>()? {
+            is_whole &= element.is_some();
+            balances.extend(element.filter(|_| is_whole));
+        }
+        Ok(if is_whole { Any::Balances(balances) } else { Any::Other })
+    }
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Any<'de>, M::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Any::Other)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Any<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyVisitor)
+    }
 }
 
 impl Any<'_> {
