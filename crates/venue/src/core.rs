@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 const AGG_TRADES_MAX: usize = 10_000;
 /// Orders whose labels are kept; the oldest are forgotten first.
 const LABELS_MAX: usize = 65_536;
-/// Amendments kept; the oldest are forgotten first.
+/// Amendments and prevented matches kept; the oldest are forgotten first.
 const AMENDMENTS_MAX: usize = 10_000;
 
 /// Changes of a book since they were last sent.
@@ -86,6 +86,20 @@ pub(crate) struct Amendment {
     pub(crate) ts: Timestamp,
 }
 
+/// A match that self-trade prevention prevented.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PreventedMatch {
+    pub(crate) account: AccountId,
+    pub(crate) instrument: InstrumentId,
+    pub(crate) id: u64,
+    pub(crate) taker: OrderId,
+    pub(crate) maker: OrderId,
+    pub(crate) price: Price,
+    pub(crate) taker_quantity: Option<Quantity>,
+    pub(crate) maker_quantity: Option<Quantity>,
+    pub(crate) ts: Timestamp,
+}
+
 /// One symbol as the venue shows it.
 #[derive(Debug)]
 pub(crate) struct Symbol {
@@ -137,6 +151,8 @@ pub(crate) struct Core {
     pub(crate) user_faults: UserFaults,
     /// Amendments, oldest first.
     pub(crate) amendments: VecDeque<Amendment>,
+    /// Prevented matches, oldest first.
+    pub(crate) prevented: VecDeque<PreventedMatch>,
     by_name: HashMap<String, u32>,
     events: Vec<SimEvent>,
     labels: HashMap<OrderId, OrderLabels>,
@@ -158,6 +174,7 @@ impl Core {
             skip_depth: HashMap::new(),
             user_faults: UserFaults::default(),
             amendments: VecDeque::new(),
+            prevented: VecDeque::new(),
             by_name,
             events: Vec::with_capacity(256),
             labels: HashMap::new(),
@@ -300,8 +317,36 @@ impl Core {
         u32::try_from(at).ok()
     }
 
+    /// Notes a prevented match; each of the two orders may report it.
+    fn note_prevented(&mut self, report: &ExecReport) {
+        let (Some(id), Some(counter)) = (report.prevented_match_id, report.counter_order_id) else { return };
+        let order = &report.order;
+        let (taker, maker) = (order.order_id.max(counter), order.order_id.min(counter));
+        let is_known = self.prevented.back().is_some_and(|last| last.id == id);
+        if !is_known {
+            if self.prevented.len() >= AMENDMENTS_MAX {
+                self.prevented.pop_front();
+            }
+            self.prevented.push_back(PreventedMatch {
+                account: order.account,
+                instrument: order.instrument,
+                id,
+                taker,
+                maker,
+                price: report.prevented_price,
+                taker_quantity: None,
+                maker_quantity: None,
+                ts: report.ts_transact,
+            });
+        }
+        let Some(last) = self.prevented.back_mut() else { return };
+        let side = if order.order_id == taker { &mut last.taker_quantity } else { &mut last.maker_quantity };
+        *side = Some(report.last_prevented_quantity);
+    }
+
     fn on_execution(&mut self, report: &ExecReport, limiter: &Mutex<Limiter>) {
         let account = report.order.account;
+        self.note_prevented(report);
         if encode::is_first_fill(report) {
             limiter.lock().first_fill(account.0, report.is_maker, report.ts_transact);
         }

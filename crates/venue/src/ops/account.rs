@@ -6,8 +6,9 @@ use super::{Answer, Ctx};
 use crate::api_error::ApiError;
 use crate::encode::{self, rate_text};
 use crate::json::Json;
+use crate::words;
 use keel_model::{InstrumentId, Timestamp};
-use keel_sim::{AccountTrade, OrderView};
+use keel_sim::{AccountTrade, OrderRef, OrderView};
 
 /// Longest span of a history query.
 const SPAN_MAX_MS: u64 = 24 * 3_600 * 1_000;
@@ -197,18 +198,47 @@ pub(super) fn order_rate_limits(ctx: Ctx<'_>) -> Answer {
     Ok(Json::array(ctx.unit, |j| limiter.write_orders(j, used.orders.unwrap_or_default())))
 }
 
-/// `GET /api/v3/myPreventedMatches`: from the orders that self-trade prevention ended.
+/// `GET /api/v3/myPreventedMatches`: what self-trade prevention did.
 pub(super) fn prevented_matches(ctx: Ctx<'_>) -> Answer {
-    ctx.account()?;
-    ctx.symbol()?;
-    let by = [ctx.params.opt_u64("preventedMatchId")?, ctx.params.opt_u64("orderId")?];
-    ctx.params.opt_u64("fromPreventedMatchId")?;
-    ctx.params.limit(500, 1_000)?;
+    let account = ctx.account()?;
+    let (_, instrument) = ctx.symbol()?;
+    let (id, order) = (ctx.params.opt_u64("preventedMatchId")?, ctx.params.opt_u64("orderId")?);
+    let from = ctx.params.opt_u64("fromPreventedMatchId")?.unwrap_or_default();
+    let limit = ctx.params.limit(500, 1_000)?;
     ctx.params.finish()?;
-    if by.iter().all(Option::is_none) {
+    if id.is_none() && order.is_none() {
         return Err(ApiError::one_of("preventedMatchId", "orderId"));
     }
-    Err(ApiError::new(-1020, "This operation is not supported."))
+    let core = ctx.venue.core.lock();
+    let matching = core.prevented.iter().filter(|found| {
+        found.account == account
+            && found.instrument == instrument
+            && found.id >= from
+            && id.is_none_or(|id| found.id == id)
+            && order.is_none_or(|order| found.taker == order || found.maker == order)
+    });
+    Ok(Json::array(ctx.unit, |j| {
+        for found in matching.take(limit) {
+            let taker = core.engine.order(account, instrument, OrderRef::Id(found.taker));
+            j.item_obj(|j| {
+                j.str("symbol", core.name_of(instrument));
+                j.num("preventedMatchId", found.id);
+                j.num("takerOrderId", found.taker);
+                j.str("makerSymbol", core.name_of(instrument));
+                j.num("makerOrderId", found.maker);
+                j.num("tradeGroupId", found.id);
+                j.str("selfTradePreventionMode", taker.map_or("NONE", |order| words::stp_word(order.stp_mode)));
+                j.dec("price", found.price);
+                if let Some(quantity) = found.taker_quantity {
+                    j.dec("takerPreventedQuantity", quantity);
+                }
+                if let Some(quantity) = found.maker_quantity {
+                    j.dec("makerPreventedQuantity", quantity);
+                }
+                j.time("transactTime", found.ts);
+            });
+        }
+    }))
 }
 
 /// `GET /api/v3/myAllocations`: no order here is routed elsewhere.
