@@ -8,7 +8,7 @@
 //! use keel_exchange::binance::spot::{BinanceSpot, BinanceSpotConfig, Credentials};
 //! use keel_lifecycle::{Clock, ResourceLedger};
 //!
-//! let keys = Credentials::hmac("the key", "the secret");
+//! let keys = Credentials::hmac("api-key", "secret");
 //! let config = BinanceSpotConfig::testnet().with_credentials(keys);
 //! let ledger = ResourceLedger::default();
 //! // Nothing is connected before the first call.
