@@ -1,9 +1,10 @@
 //! The data folder: lock, logs, and the folder of this session.
 //!
-//! Invariants: one process per data folder; paper and live never share a folder; a run against books that end with their
-//! venue (embedded, simulated) gets a fresh session folder; only such session folders are ever removed, oldest first.
+//! Invariants: one process per data folder; paper and live never share a folder; a run against books that end with the process
+//! (embedded venue, simulated fills) gets a fresh session folder, one against a separate venue goes on in the folder of that
+//! venue; only session folders are ever removed, oldest first.
 
-use crate::config::{Config, Mode};
+use crate::config::{Config, Mode, Venue};
 use crate::error::LaunchError;
 use keel_store::FolderLock;
 use std::fs::DirBuilder;
@@ -41,6 +42,11 @@ pub fn open(config: &Config, now_ns: u64) -> Result<Folders, LaunchError> {
             let name = format!("live-{}", config.account);
             (root.join(&name), format!("{}/{name}", root.display()))
         }
+        Mode::Paper if lasting_venue(config).is_some() => {
+            let venue = lasting_venue(config).unwrap_or_default();
+            let name = format!("paper-{}-{venue}", config.account);
+            (root.join(&name), format!("{}/{name}", root.display()))
+        }
         Mode::Paper => {
             prune(&root);
             let name = format!("{SESSION_PREFIX}{}-{}", compact_utc(now_ns), std::process::id());
@@ -49,6 +55,15 @@ pub fn open(config: &Config, now_ns: u64) -> Result<Folders, LaunchError> {
     };
     make(&session)?;
     Ok(Folders { lock, logs, session, instance: instance_of(&name) })
+}
+
+/// Host and port of a separate simulated venue, as part of a file name. Its books outlive this process, so the next run has
+/// to know what this one left there.
+fn lasting_venue(config: &Config) -> Option<String> {
+    let Venue::Remote(endpoints) = &config.venue else { return None };
+    let (_, address) = endpoints.rest_url.split_once("://")?;
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    endpoints.is_simulated.then(|| address.trim_end_matches('/').chars().map(plain).collect())
 }
 
 /// Can the data folder be used? Leaves nothing behind but the folder itself.
@@ -162,6 +177,23 @@ mod tests {
             .collect();
         assert_eq!(live[0], live[1]);
         assert!(live[0].0.ends_with("live-paper"));
+    }
+
+    #[test]
+    fn on_a_separate_venue_the_next_run_knows_the_orders_of_the_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let on = |url: &str| {
+            let mut config = config(dir.path(), "paper");
+            if let Venue::Remote(endpoints) = &mut config.venue {
+                endpoints.rest_url = url.into();
+                endpoints.is_simulated = true;
+            }
+            open(&config, 7).map(|it| (it.session, it.instance)).unwrap()
+        };
+        let first = on("http://127.0.0.1:9080");
+        assert_eq!(first, on("http://127.0.0.1:9080/"));
+        assert_ne!(first, on("http://127.0.0.1:9081"));
+        assert!(first.0.ends_with("paper-paper-127.0.0.1-9080"), "{first:?}");
     }
 
     #[test]
