@@ -314,6 +314,19 @@ impl RiskService {
         &self.limits
     }
 
+    /// The largest market order that the size limits let through at `price`, for closing a position in pieces; `None` when
+    /// the numbers do not fit. A buy is valued at the end of the price collar, as the review values it.
+    #[must_use]
+    pub fn market_order_max(&self, instrument: InstrumentId, side: Side, price: Price) -> Option<Quantity> {
+        let limits = self.limits.of(instrument);
+        let value = limits.order_notional_max?;
+        let reach = if side == Side::Buy { limits.price_collar_bps.unwrap_or_default() } else { 0 };
+        let worst = Quantity::new(price.mantissa().checked_mul(10_000 + i64::from(reach))?, price.scale()).ok()?;
+        // One part in a hundred is left for a market that moves before the review.
+        let quantity = value.mul_div(Quantity::from_int(9_900), worst, 8).ok()?.to_quantity().ok()?;
+        Some(limits.order_quantity_max.map_or(quantity, |max| max.min(quantity)))
+    }
+
     /// Orders denied so far.
     #[must_use]
     pub const fn denied_total(&self) -> u64 {

@@ -14,9 +14,19 @@ const FLATTEN_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(super) struct Wind {
     policy: ExitPolicy,
-    /// Per instrument: tries so far, and when the last one was.
-    tries: Vec<(InstrumentId, u32, Timestamp)>,
+    tries: Vec<Tries>,
     is_told: bool,
+}
+
+/// Closing orders of one instrument.
+#[derive(Clone, Copy, Debug)]
+struct Tries {
+    instrument: InstrumentId,
+    /// In a row without the position getting smaller.
+    count: u32,
+    ts_last: Timestamp,
+    /// What was held at the last try.
+    held: Quantity,
 }
 
 impl Wind {
@@ -36,6 +46,8 @@ pub struct WindProgress {
     pub in_flight: usize,
     /// Positions that the policy wants closed and that can still be closed.
     pub positions_left: usize,
+    /// Positions that the policy wants closed and that could not be, in as many tries as are allowed.
+    pub positions_given_up: usize,
     /// Orders that stay by policy.
     pub orders_kept: usize,
 }
@@ -44,7 +56,8 @@ impl WindProgress {
     /// Is nothing left to do or to wait for?
     #[must_use]
     pub const fn is_wound(&self) -> bool {
-        self.orders_left == 0 && self.unresolved == 0 && self.in_flight == 0 && self.positions_left == 0
+        let positions = self.positions_left + self.positions_given_up;
+        self.orders_left == 0 && self.unresolved == 0 && self.in_flight == 0 && positions == 0
     }
 }
 
@@ -67,15 +80,15 @@ impl Engine {
             }
         }
         if wind.policy == ExitPolicy::Flatten {
-            progress.positions_left = self
-                .instruments
-                .iter()
-                .filter(|instrument| {
-                    let tries =
-                        wind.tries.iter().find(|(id, ..)| *id == instrument.id).map_or(0, |(_, count, _)| *count);
-                    tries < self.config.flatten_attempts_max && self.closing_order(instrument.id).is_some()
-                })
-                .count();
+            for instrument in self.instruments.iter().filter(|it| self.closing_order(it.id).is_some()) {
+                let tries = wind.tries.iter().find(|tries| tries.instrument == instrument.id);
+                // The last try counts as given up only once it is over.
+                let is_working = self.orders.open_of(instrument.id).next().is_some();
+                match tries.map_or(0, |tries| tries.count) < self.config.flatten_attempts_max || is_working {
+                    true => progress.positions_left += 1,
+                    false => progress.positions_given_up += 1,
+                }
+            }
         }
         Some(progress)
     }
@@ -131,7 +144,8 @@ impl Engine {
         }
     }
 
-    /// Sends one closing order per instrument at a time, and only once nothing else of ours works on it.
+    /// Sends one closing order per instrument at a time, and only once nothing else of ours works on it. A position larger than
+    /// one order may be goes in pieces.
     fn flatten(&mut self, out: &mut Outbox) {
         for index in 0..self.instruments.len() {
             let instrument = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
@@ -141,18 +155,22 @@ impl Engine {
             let Some(intent) = self.closing_order(instrument) else { continue };
             let (now, tries_max) = (self.now, self.config.flatten_attempts_max);
             let Some(wind) = self.wind.as_mut() else { return };
-            let at = match wind.tries.iter().position(|(id, ..)| *id == instrument) {
+            let held = self.portfolio.position(instrument).quantity.abs().unwrap_or_default();
+            let at = match wind.tries.iter().position(|tries| tries.instrument == instrument) {
                 Some(at) => at,
                 None => {
-                    wind.tries.push((instrument, 0, Timestamp::ZERO));
+                    wind.tries.push(Tries { instrument, count: 0, ts_last: Timestamp::ZERO, held });
                     wind.tries.len() - 1
                 }
             };
-            let Some(slot) = wind.tries.get_mut(at) else { continue };
-            if slot.1 >= tries_max || now.since(slot.2) < FLATTEN_PAUSE {
+            let Some(tries) = wind.tries.get_mut(at) else { continue };
+            if held < tries.held {
+                (tries.count, tries.ts_last, tries.held) = (0, Timestamp::ZERO, held);
+            }
+            if tries.count >= tries_max || now.since(tries.ts_last) < FLATTEN_PAUSE {
                 continue;
             }
-            (slot.1, slot.2) = (slot.1 + 1, now);
+            (tries.count, tries.ts_last) = (tries.count + 1, now);
             let client_order_id = self.house_id();
             self.submit(NewOrder { client_order_id, strategy: HOUSE, ts_decided: now, intent }, out);
         }
@@ -170,15 +188,19 @@ impl Engine {
         // While a closing order works, what it will close is not free; the position itself is then what is left.
         let free = self.risk.closable(instrument, side);
         let closable = if self.orders.open_of(instrument).next().is_some() { held.abs().ok()? } else { free };
-        let mut quantity = rules.round_quantity(closable, OrderType::Market).ok()?;
-        for max in [rules.lot.max, rules.market_lot.max].into_iter().filter(|max| max.is_positive()) {
-            quantity = quantity.min(max);
-        }
-        let intent = OrderIntent::market(instrument, side, quantity, OrderPurpose::Exit);
         let reference = self.books.get(instrument.index()).and_then(|book| match side {
             Side::Sell => book.best_bid(),
             Side::Buy => book.best_ask(),
         });
+        let mut quantity = closable;
+        for max in [rules.lot.max, rules.market_lot.max].into_iter().filter(|max| max.is_positive()) {
+            quantity = quantity.min(max);
+        }
+        if let Some(max) = reference.and_then(|level| self.risk.market_order_max(instrument, side, level.price)) {
+            quantity = quantity.min(max);
+        }
+        let quantity = rules.round_quantity(quantity, OrderType::Market).ok()?;
+        let intent = OrderIntent::market(instrument, side, quantity, OrderPurpose::Exit);
         let is_dust = rules.check(&intent, reference.map(|level| level.price)).is_err();
         (quantity > Quantity::ZERO && !is_dust).then_some(intent)
     }

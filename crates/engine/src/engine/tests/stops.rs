@@ -119,14 +119,40 @@ fn flatten_cancels_first_and_then_closes_what_is_held() {
 }
 
 #[test]
+fn flatten_closes_in_pieces_what_is_larger_than_one_order_may_be() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.15");
+    position(&mut desk, "0.15");
+    desk.effects.clear();
+    desk.command(Command::Wind(ExitPolicy::Flatten));
+    let mut pieces = 0;
+    while !desk.engine.is_wound() {
+        let order = desk.effects.iter().find_map(|effect| match effect {
+            Effect::Submit(order) => Some(*order.get()),
+            _ => None,
+        });
+        let order = order.expect("a closing order");
+        desk.effects.clear();
+        desk.ack(order.client_order_id);
+        let size = order.intent.quantity.to_string();
+        desk.fill(order.client_order_id, &size, &size, OrderStatus::Filled);
+        pieces += 1;
+        assert!(pieces <= 5, "it has to end");
+    }
+    assert_eq!(pieces, 2, "18,000 in orders of at most 10,000");
+    assert!(desk.engine.status().positions.is_empty());
+}
+
+#[test]
 fn flatten_gives_up_after_its_tries_and_says_so() {
     let mut desk = Desk::started();
     position(&mut desk, "0.1");
     desk.feed(StreamKind::Market(BTC), FeedState::Stale);
     desk.command(Command::Wind(ExitPolicy::Flatten));
     desk.wait(3_000);
-    assert_eq!(desk.engine.wind_progress().unwrap().positions_left, 0);
-    assert!(desk.engine.is_wound());
+    let progress = desk.engine.wind_progress().unwrap();
+    assert_eq!((progress.positions_left, progress.positions_given_up), (0, 1));
+    assert!(!desk.engine.is_wound(), "what is still held is not wound");
     assert_eq!(desk.engine.status().positions.len(), 1, "what stayed open is in the status");
 }
 
