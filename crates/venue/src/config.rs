@@ -15,7 +15,7 @@ pub const ACCOUNTS_MAX: usize = 1_024;
 /// Settings of the venue.
 #[derive(Clone, Debug)]
 pub struct VenueConfig {
-    /// Where to listen; port 0 takes any free one. Loopback unless you know what you do: the venue has no TLS.
+    /// Where to listen: a loopback address, since the venue has no TLS; port 0 takes any free one.
     pub bind: SocketAddr,
     /// Seed of the synthetic market, of latencies and, when [`Self::accounts`] is empty, of the demo accounts' keys.
     pub seed: u64,

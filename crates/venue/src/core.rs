@@ -3,6 +3,12 @@
 //! Every request takes the lock, runs on the engine, and hands the events on with [`Core::pump`] before it lets go, so that
 //! subscribers see events in the order they happened. Critical sections are short: no IO and no waiting in them.
 
+mod intervals;
+mod symbol;
+
+use symbol::PendingDepth;
+pub(crate) use symbol::Symbol;
+
 use crate::encode::{self, AggTrade, OrderLabels};
 use crate::hub::{Conn, Hub, UserForm};
 use crate::json::TimeUnit;
@@ -24,53 +30,6 @@ const AGG_TRADES_MAX: usize = 10_000;
 const LABELS_MAX: usize = 65_536;
 /// Amendments and prevented matches kept; the oldest are forgotten first.
 const AMENDMENTS_MAX: usize = 10_000;
-
-/// Changes of a book since they were last sent.
-#[derive(Debug)]
-pub(crate) struct PendingDepth {
-    /// Last update id sent.
-    sent: u64,
-    /// Last update id seen.
-    last: u64,
-    bids: BTreeMap<Price, Quantity>,
-    asks: BTreeMap<Price, Quantity>,
-}
-
-impl PendingDepth {
-    const fn new(sent: u64) -> Self {
-        Self { sent, last: sent, bids: BTreeMap::new(), asks: BTreeMap::new() }
-    }
-
-    fn add(&mut self, side: Side, level: Level, update_id: u64) {
-        if update_id <= self.sent {
-            return;
-        }
-        self.last = self.last.max(update_id);
-        let levels = if side == Side::Buy { &mut self.bids } else { &mut self.asks };
-        levels.insert(level.price, level.quantity);
-    }
-
-    /// Ids and levels of the next event; `None` when nothing changed.
-    fn take(&mut self) -> Option<DepthChange> {
-        if self.last <= self.sent {
-            return None;
-        }
-        let ids = (self.sent + 1, self.last);
-        self.sent = self.last;
-        let level = |(price, quantity)| Level { price, quantity };
-        let bids = std::mem::take(&mut self.bids).into_iter().rev().map(level).collect();
-        let asks = std::mem::take(&mut self.asks).into_iter().map(level).collect();
-        Some(DepthChange { ids, bids, asks })
-    }
-}
-
-/// What one depth event says: first and last update id, changed levels.
-#[derive(Debug)]
-struct DepthChange {
-    ids: (u64, u64),
-    bids: Vec<Level>,
-    asks: Vec<Level>,
-}
 
 /// One amendment of an order.
 #[derive(Clone, Copy, Debug)]
@@ -98,32 +57,6 @@ pub(crate) struct PreventedMatch {
     pub(crate) taker_quantity: Option<Quantity>,
     pub(crate) maker_quantity: Option<Quantity>,
     pub(crate) ts: Timestamp,
-}
-
-/// One symbol as the venue shows it.
-#[derive(Debug)]
-pub(crate) struct Symbol {
-    /// The engine's index.
-    pub(crate) id: InstrumentId,
-    /// `BTCUSDT`.
-    pub(crate) name: String,
-    /// `btcusdt`.
-    pub(crate) lower: String,
-    /// Status word when it is not what the engine says.
-    pub(crate) status_word: Option<String>,
-    /// Aggregate trades, oldest first.
-    pub(crate) aggs: VecDeque<AggTrade>,
-    /// Stream kinds that come as recorded frames.
-    pub(crate) recorded: HashSet<StreamKind>,
-    /// The recorded book by its deltas alone, once it had a snapshot.
-    pub(crate) book: Option<ReplayBook>,
-    next_agg: u64,
-    open_agg: Option<AggTrade>,
-    pending: [Option<PendingDepth>; 2],
-    update_id: u64,
-    is_changed: bool,
-    last_trade: Timestamp,
-    shown_klines: HashMap<StreamKind, Timestamp>,
 }
 
 /// Faults of the account streams; each counts down.
@@ -449,204 +382,8 @@ impl Core {
         }
     }
 
-    /// Sends what is due each 100 ms; `tick` counts them.
-    pub(crate) fn on_tick(&mut self, tick: u64, now: Timestamp) {
-        self.send_depth(true, now);
-        if tick.is_multiple_of(10) {
-            self.send_depth(false, now);
-            self.send_figures(now);
-        }
-        self.send_klines(now, tick.is_multiple_of(10), tick.is_multiple_of(20));
-    }
-
-    fn send_depth(&mut self, fast: bool, now: Timestamp) {
-        for at in 0..self.symbols.len() as u32 {
-            let key = StreamKey { scope: Scope::Symbol(at), kind: StreamKind::Depth { fast } };
-            let is_wanted = self.hub.is_wanted(key);
-            let Some(symbol) = self.symbols.get_mut(at as usize) else { continue };
-            let Some(slot) = symbol.pending.get_mut(usize::from(fast)) else { continue };
-            if !is_wanted {
-                *slot = None;
-                continue;
-            }
-            let Some(change) = slot.as_mut().and_then(PendingDepth::take) else { continue };
-            if !self.is_depth_skipped(at) {
-                let DepthChange { ids, bids, asks } = change;
-                self.publish(key, |unit, name| encode::depth_event(unit, name, now, ids, &bids, &asks));
-            }
-        }
-        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::Partial { fast: is, .. } if is == fast)) {
-            let (Scope::Symbol(at), StreamKind::Partial { levels, .. }) = (key.scope, key.kind) else { continue };
-            let (mut bids, mut asks) = (Vec::new(), Vec::new());
-            let id = self.depth(at, usize::from(levels), &mut bids, &mut asks);
-            self.publish(key, |unit, _| encode::book(unit, id, &bids, &asks));
-        }
-    }
-
-    /// Is this depth event to be swallowed? Counts down.
-    pub(crate) fn is_depth_skipped(&mut self, at: u32) -> bool {
-        match self.skip_depth.get_mut(&at) {
-            Some(left) if *left > 0 => {
-                *left -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// The book as REST shows it; returns its update id.
-    pub(crate) fn depth(&self, at: u32, limit: usize, bids: &mut Vec<Level>, asks: &mut Vec<Level>) -> u64 {
-        let Some(symbol) = self.symbols.get(at as usize) else { return 0 };
-        if let Some(book) = &symbol.book {
-            return book.levels(limit, bids, asks);
-        }
-        self.engine.depth(symbol.id, limit, bids, asks).unwrap_or_default()
-    }
-
-    fn send_figures(&mut self, now: Timestamp) {
-        let (mut mini, mut full) = (Vec::new(), Vec::new());
-        for at in 0..self.symbols.len() as u32 {
-            let Some(symbol) = self.symbols.get_mut(at as usize) else { continue };
-            let (id, last_trade) = (symbol.id, symbol.last_trade);
-            if !std::mem::take(&mut symbol.is_changed) {
-                continue;
-            }
-            let scope = Scope::Symbol(at);
-            let Some(day) = self.engine.ticker_24h(id) else { continue };
-            let key = |kind| StreamKey { scope, kind };
-            self.publish(key(StreamKind::MiniTicker), |u, name| encode::mini_ticker_event(u, name, now, &day));
-            self.publish(key(StreamKind::Ticker), |u, name| encode::ticker_event(u, name, now, &day));
-            if let Some(price) = self.engine.average_price(id) {
-                let make = |u: TimeUnit, name: &str| encode::avg_price_event(u, name, now, price, last_trade);
-                self.publish(key(StreamKind::AvgPrice), make);
-            }
-            let name = self.name_of(id).to_owned();
-            mini.push((name.clone(), day));
-            full.push((name, day));
-            self.send_rolling(at, id, now);
-        }
-        if self.is_market_stalled || mini.is_empty() {
-            return;
-        }
-        let all = |kind| StreamKey { scope: Scope::All, kind };
-        self.hub.publish(all(StreamKind::MiniTicker), |unit| {
-            array(mini.iter().map(|(name, day)| encode::mini_ticker_event(unit, name, now, day)))
-        });
-        self.hub.publish(all(StreamKind::Ticker), |unit| {
-            array(full.iter().map(|(name, day)| encode::ticker_event(unit, name, now, day)))
-        });
-        self.send_rolling_arrays(now);
-    }
-
-    fn send_rolling(&self, at: u32, id: InstrumentId, now: Timestamp) {
-        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::RollingTicker(_))) {
-            let StreamKind::RollingTicker(window) = key.kind else { continue };
-            if key.scope != Scope::Symbol(at) {
-                continue;
-            }
-            if let Some(figures) = self.window(id, window.minutes(), now) {
-                self.publish(key, |unit, name| encode::rolling_event(unit, window.event(), name, now, &figures));
-            }
-        }
-    }
-
-    fn send_rolling_arrays(&self, now: Timestamp) {
-        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::RollingTicker(_))) {
-            let (Scope::All, StreamKind::RollingTicker(window)) = (key.scope, key.kind) else { continue };
-            let figures: Vec<_> = self
-                .symbols
-                .iter()
-                .filter_map(|symbol| Some((symbol, self.window(symbol.id, window.minutes(), now)?)))
-                .collect();
-            self.hub.publish(key, |unit| {
-                let event = window.event();
-                array(figures.iter().map(|(symbol, f)| encode::rolling_event(unit, event, &symbol.name, now, f)))
-            });
-        }
-    }
-
-    /// Figures of the last so many minutes, from the start of a minute on.
-    pub(crate) fn window(&self, id: InstrumentId, minutes: u64, now: Timestamp) -> Option<encode::Figures> {
-        let from_ms = (now.as_ms() / 60_000).saturating_sub(minutes) * 60_000;
-        let span = keel_sim::KlineSpan::Seconds(60);
-        let limit = usize::try_from(minutes).unwrap_or(usize::MAX).saturating_add(1);
-        let klines = self.engine.klines(id, span, Some(from_ms), None, limit).ok()?;
-        encode::Figures::of_klines(&klines, now)
-    }
-
-    /// `1s` candles each second, the others each two seconds.
-    fn send_klines(&mut self, now: Timestamp, is_second: bool, is_two: bool) {
-        if !is_second {
-            return;
-        }
-        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::Kline(_))) {
-            let (Scope::Symbol(at), StreamKind::Kline(interval)) = (key.scope, key.kind) else { continue };
-            if interval.name() != "1s" && !is_two {
-                continue;
-            }
-            let Some(id) = self.symbols.get(at as usize).map(|symbol| symbol.id) else { continue };
-            let Ok(klines) = self.engine.klines(id, interval.span(), None, None, 2) else { continue };
-            let Some(current) = klines.last() else { continue };
-            let shown =
-                self.symbols.get_mut(at as usize).and_then(|s| s.shown_klines.insert(key.kind, current.ts_open));
-            // The candle before is shown once more, closed.
-            let is_new = shown.is_some_and(|shown| shown < current.ts_open);
-            for kline in klines.iter().skip(usize::from(!is_new && klines.len() == 2)) {
-                self.publish(key, |unit, name| encode::kline_event(unit, name, interval.name(), now, kline));
-            }
-        }
-    }
-
     /// Sends an account event of the venue's own making to whoever listens under one form.
     pub(crate) fn tell_user(&self, conn: &Conn, form: &UserForm, plain: &str) {
         conn.send_text(crate::hub::wrap_user(plain, form, conn));
     }
-}
-
-impl Symbol {
-    fn new(instrument: &Instrument) -> Self {
-        let name = instrument.symbol.to_string();
-        Self {
-            id: instrument.id,
-            lower: name.to_lowercase(),
-            name,
-            status_word: None,
-            aggs: VecDeque::new(),
-            recorded: HashSet::new(),
-            book: None,
-            next_agg: 1,
-            open_agg: None,
-            pending: [None, None],
-            update_id: 0,
-            is_changed: false,
-            last_trade: Timestamp::ZERO,
-            shown_klines: HashMap::new(),
-        }
-    }
-
-    /// Notes where the book's numbering stands.
-    pub(crate) fn note_depth_id(&mut self, update_id: u64) {
-        self.update_id = self.update_id.max(update_id);
-    }
-
-    /// Notes a changed level for the depth streams.
-    pub(crate) fn note_depth(&mut self, side: Side, level: Level, update_id: u64) {
-        self.update_id = self.update_id.max(update_id);
-        self.is_changed = true;
-        for pending in self.pending.iter_mut().flatten() {
-            pending.add(side, level, update_id);
-        }
-    }
-}
-
-fn array(items: impl Iterator<Item = String>) -> String {
-    let mut out = String::from("[");
-    for (at, item) in items.enumerate() {
-        if at > 0 {
-            out.push(',');
-        }
-        out.push_str(&item);
-    }
-    out.push(']');
-    out
 }

@@ -20,6 +20,12 @@ pub enum VenueError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The address is not one of this machine alone.
+    #[error("venue: {addr} can be reached from outside and the venue speaks without TLS; use 127.0.0.1 or [::1]")]
+    NotLoopback {
+        /// The address asked for.
+        addr: SocketAddr,
+    },
     /// A setting is wrong.
     #[error("venue: {0}")]
     Config(String),

@@ -117,6 +117,10 @@ impl VenueServer {
 }
 
 fn bind(addr: SocketAddr) -> Result<StdListener, VenueError> {
+    // There is no TLS here, and keys and orders would travel in the open.
+    if !addr.ip().is_loopback() {
+        return Err(VenueError::NotLoopback { addr });
+    }
     let failed = |source: std::io::Error| match source.kind() {
         std::io::ErrorKind::AddrInUse => VenueError::AddressInUse { addr },
         _ => VenueError::Bind { addr, source },

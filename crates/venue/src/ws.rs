@@ -16,6 +16,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use keel_lifecycle::{LeaseKind, TaskKind};
@@ -109,7 +110,25 @@ pub(crate) fn upgrade(venue: &Arc<Venue>, mut request: Request<Incoming>, ip: Ip
         let names = if is_combined { word("streams").unwrap_or_default() } else { path.trim_start_matches("/ws") };
         Session::Market(MarketSession::new(venue.clone(), conn.clone(), names))
     };
-    let upgraded = hyper::upgrade::on(&mut request);
+    start(venue, hyper::upgrade::on(&mut request), conn, frames, session);
+    switching(accept)
+}
+
+/// 101, the peer's key confirmed; see RFC 6455 section 4.2.2.
+fn switching(accept: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// Runs the session once the peer has switched over.
+fn start(venue: &Arc<Venue>, upgraded: OnUpgrade, conn: Arc<Conn>, frames: mpsc::Receiver<Frame>, session: Session) {
     let shared = venue.clone();
     let task = format!("ws-{}", conn.id);
     venue.group.spawn_with(&task, TaskKind::Background, move |token| async move {
@@ -131,15 +150,6 @@ pub(crate) fn upgrade(venue: &Arc<Venue>, mut request: Request<Incoming>, ip: Ip
         Running { venue: &shared, conn: &conn, socket, session, token }.run(frames).await;
         shared.core.lock().hub.remove(conn.id);
     });
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::try_from(accept) {
-        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    response
 }
 
 /// A connection at work.

@@ -108,13 +108,10 @@ fn measure(name: &str, events: &[MarketEvent]) -> (Duration, Duration, u64, u64)
 fn decoding(frames: &[Frame], origin: &str) {
     let mut decoder = decoder();
     println!("\ndecoding, {} frames ({origin})", frames.len());
-    let kinds: [(&str, &dyn Fn(&Frame) -> bool); 3] = [
-        ("bookTicker", &|frame| frame.bytes.starts_with(b"{\"stream\":\"btcusdt@bookTicker")),
-        ("trade", &|frame| frame.bytes.starts_with(b"{\"stream\":\"btcusdt@trade")),
-        ("depth update", &|frame| frame.bytes.starts_with(b"{\"stream\":\"btcusdt@depth")),
-    ];
-    for (name, is_kind) in kinds {
-        let chosen: Vec<&Frame> = frames.iter().filter(|frame| is_kind(frame)).collect();
+    let kinds = [("bookTicker", "bookTicker"), ("trade", "trade"), ("depth update", "depth")];
+    for (name, stream) in kinds {
+        let start = format!("{{\"stream\":\"btcusdt@{stream}");
+        let chosen: Vec<&Frame> = frames.iter().filter(|frame| frame.bytes.starts_with(start.as_bytes())).collect();
         if chosen.is_empty() {
             continue;
         }

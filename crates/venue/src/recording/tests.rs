@@ -1,3 +1,5 @@
+//! Recordings, whole and damaged.
+
 use super::*;
 use flate2::Compression;
 use flate2::write::GzEncoder;
