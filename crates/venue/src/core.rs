@@ -13,14 +13,13 @@ use crate::encode::{self, AggTrade, OrderLabels};
 use crate::hub::{Conn, Hub, UserForm};
 use crate::json::TimeUnit;
 use crate::limits::Limiter;
-use crate::replay_book::ReplayBook;
 use crate::stats::Counters;
 use crate::stream_name::{Scope, StreamKey, StreamKind};
-use keel_model::{Instrument, InstrumentId, Level, Price, Quantity, Side, Timestamp};
+use keel_model::{InstrumentId, Price, Quantity, Side, Timestamp};
 use keel_sim::rng::Rng;
 use keel_sim::{AccountId, BookChange, ClientId, ExecReport, MatchingEngine, OrderId, PublicTrade, SimEvent};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

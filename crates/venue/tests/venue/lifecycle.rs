@@ -33,6 +33,9 @@ async fn wrong_settings_are_refused_before_anything_starts() {
     config.accounts.push(AccountConfig::ed25519_pem("pem", "nonsense"));
     assert!(refused(config).contains("Ed25519"));
     let mut config = empty();
+    config.bind = "0.0.0.0:0".parse().unwrap();
+    assert!(refused(config).contains("use 127.0.0.1"));
+    let mut config = empty();
     config.limits.outbound_frames_max = 0;
     assert!(refused(config).contains("outbound_frames_max"));
     let market = MarketSource::Replay {
