@@ -19,9 +19,12 @@ use keel_model::{
 use keel_risk::Approved;
 use keel_store::{Journal, Record, StoreError, Ticket};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 
 /// Bounds of the order gateway.
@@ -100,6 +103,8 @@ pub struct OrderGateway {
     questions: AtomicUsize,
     sent_total: AtomicU64,
     changed: Notify,
+    /// The runtime that requests run on: that of whoever made the gateway.
+    home: Option<Id>,
 }
 
 /// Which counter a request holds.
@@ -180,7 +185,7 @@ fn cancel_half(new: &SubmitOutcome) -> CancelOutcome {
 }
 
 impl OrderGateway {
-    /// A gateway with nothing under way.
+    /// A gateway with nothing under way. Made inside the runtime that its group is bound to.
     #[must_use]
     pub fn new(parts: OrderGatewayParts) -> Arc<Self> {
         Arc::new(Self {
@@ -190,6 +195,7 @@ impl OrderGateway {
             questions: AtomicUsize::new(0),
             sent_total: AtomicU64::new(0),
             changed: Notify::new(),
+            home: Handle::try_current().ok().map(|home| home.id()),
         })
     }
 
@@ -216,6 +222,27 @@ impl OrderGateway {
 
     fn push(&self, event: ExecutionEvent) {
         self.parts.lanes.push_execution(self.now(), event);
+    }
+
+    /// Runs a request: its first step at once, on the caller's turn, so that a placement whose intent is durable already
+    /// leaves without a hand-over; the rest as a task of the group. Called from another runtime, all of it is the task's.
+    fn run(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
+        let mut future = Box::pin(future);
+        let is_at_home = Handle::try_current().is_ok_and(|here| Some(here.id()) == self.home);
+        if !is_at_home {
+            return self.spawn(name, future);
+        }
+        // The task polls once more with a waker of its own, so none is needed here.
+        let mut context = Context::from_waker(Waker::noop());
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut context))) {
+            Ok(Poll::Ready(())) => {}
+            Ok(Poll::Pending) => self.spawn(name, future),
+            // Supervision counts and names it; the engine goes on.
+            Err(panic) => {
+                drop(catch_unwind(AssertUnwindSafe(|| drop(future))));
+                self.spawn(name, async move { resume_unwind(panic) });
+            }
+        }
     }
 
     fn spawn(&self, name: &str, future: impl Future<Output = ()> + Send + 'static) {
@@ -271,7 +298,7 @@ impl OrderGateway {
             return answer.give(ExecutionEvent::Submit(id, SubmitOutcome::NotSent(NotSentReason::RateLimited)));
         };
         let gateway = self.clone();
-        self.spawn("submit", async move {
+        self.run("submit", async move {
             let outcome = gateway.send_submit(&order, ticket, &answer, decided).await;
             if matches!(outcome, SubmitOutcome::Accepted(_) | SubmitOutcome::Rejected(_)) {
                 let now = gateway.now().as_ns();
@@ -312,11 +339,13 @@ impl OrderGateway {
         decided: Timestamp,
     ) -> Result<(), NotSentReason> {
         let parts = &self.parts;
-        let durable = async { ticket?.await };
-        let waited = tokio::select! {
-            biased;
-            () = parts.gate.refuses(&order.intent) => return Err(NotSentReason::GateClosed),
-            waited = tokio::time::timeout(parts.limits.durable_timeout, durable) => waited,
+        let waited = match ticket.as_ref().ok().and_then(Ticket::try_wait) {
+            Some(decided) => Ok(decided),
+            None => tokio::select! {
+                biased;
+                () = parts.gate.refuses(&order.intent) => return Err(NotSentReason::GateClosed),
+                waited = tokio::time::timeout(parts.limits.durable_timeout, async { ticket?.await }) => waited,
+            },
         };
         match waited {
             Ok(Ok(())) => {}
@@ -408,7 +437,7 @@ impl OrderGateway {
             return answer.give(event(not_sent(NotSentReason::RateLimited)));
         };
         let gateway = self.clone();
-        self.spawn("replace", async move {
+        self.run("replace", async move {
             let outcome = match gateway.arm(&replace.new, ticket, decided).await {
                 Err(reason) => not_sent(reason),
                 Ok(()) => {
@@ -439,7 +468,7 @@ impl OrderGateway {
             return self.push(ExecutionEvent::Cancel(id, CancelOutcome::NotSent(NotSentReason::RateLimited)));
         };
         let gateway = self.clone();
-        self.spawn("cancel", async move {
+        self.run("cancel", async move {
             let limit = gateway.parts.limits.answer_timeout;
             let outcome = tokio::time::timeout(limit, gateway.parts.client.cancel(&cancel)).await;
             let outcome = outcome.unwrap_or(CancelOutcome::Unknown(UnknownReason::Timeout));
@@ -457,7 +486,7 @@ impl OrderGateway {
             return self.push(ExecutionEvent::Query(id, QueryOutcome::Unknown(UnknownReason::Timeout)));
         };
         let gateway = self.clone();
-        self.spawn("query", async move {
+        self.run("query", async move {
             let limit = gateway.parts.limits.answer_timeout;
             let outcome = tokio::time::timeout(limit, gateway.parts.client.query(&query)).await;
             let outcome = outcome.unwrap_or(QueryOutcome::Unknown(UnknownReason::Timeout));
@@ -500,7 +529,7 @@ impl OrderGateway {
             return;
         };
         let gateway = self.clone();
-        self.spawn(what, async move {
+        self.run(what, async move {
             let limits = gateway.parts.limits;
             let mut pause = limits.fetch_pause;
             for attempt in 1..=limits.fetch_attempts_max {

@@ -13,7 +13,7 @@ use keel_lifecycle::{Clock, Supervisor, TaskKind};
 use keel_model::*;
 use keel_risk::{Approved, RiskLimits, RiskService};
 use keel_store::disk::{Disk, SystemDisk};
-use keel_store::{Journal, JournalOptions, SessionStart};
+use keel_store::{Durability, Journal, JournalOptions, SessionStart};
 use keel_strategy::{Context, Strategy, Subscription};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const BTC: InstrumentId = InstrumentId(0);
@@ -149,6 +149,8 @@ pub(crate) struct FakeVenue {
     pub(crate) answers_cancels: Arc<AtomicBool>,
     pub(crate) answers_queries: Arc<AtomicBool>,
     next_id: Arc<AtomicU64>,
+    is_quick: Arc<AtomicBool>,
+    sent: Arc<Mutex<(u64, Option<Instant>)>>,
     clock: Clock,
     capabilities: Capabilities,
 }
@@ -161,6 +163,8 @@ impl FakeVenue {
             answers_cancels: Arc::new(AtomicBool::new(true)),
             answers_queries: Arc::new(AtomicBool::new(true)),
             next_id: Arc::new(AtomicU64::new(1)),
+            is_quick: Arc::default(),
+            sent: Arc::default(),
             clock: Clock::system(),
             capabilities: Capabilities {
                 venue: "fake",
@@ -175,6 +179,22 @@ impl FakeVenue {
                 connection_lifetime_max: None,
             },
         }
+    }
+
+    /// A venue that refuses everything at once and remembers only when it was called.
+    pub(crate) fn quick() -> Self {
+        let venue = Self::new();
+        venue.on_submit(OnSubmit::Reject);
+        venue.is_quick.store(true, Ordering::SeqCst);
+        venue
+    }
+
+    pub(crate) fn sent_total(&self) -> u64 {
+        self.sent.lock().0
+    }
+
+    pub(crate) fn last_sent(&self) -> Instant {
+        self.sent.lock().1.expect("something was sent")
     }
 
     pub(crate) fn on_submit(&self, what: OnSubmit) {
@@ -241,6 +261,18 @@ impl ExchangeClient for FakeVenue {
     }
 
     async fn submit(&self, order: &NewOrder, on_sent: &(dyn Fn(SentInfo) + Send + Sync)) -> SubmitOutcome {
+        if self.is_quick.load(Ordering::Relaxed) {
+            let signed_at = now(&self.clock);
+            let mut sent = self.sent.lock();
+            *sent = (sent.0 + 1, Some(Instant::now()));
+            drop(sent);
+            on_sent(SentInfo { client_order_id: order.client_order_id, signed_at, recv_window_ms: 5_000 });
+            return SubmitOutcome::Rejected(Reject {
+                reason: RejectReason::Other,
+                code: -1,
+                text: "quick".parse().unwrap(),
+            });
+        }
         self.call(format!("submit {}", order.client_order_id));
         let what = *self.on_submit.lock();
         if what == OnSubmit::HangBeforeFirstByte {
@@ -408,7 +440,7 @@ impl Strategy for TestStrategy {
 
     fn on_top_of_book(&mut self, ctx: &mut Context<'_>, _top: &TopOfBook) {
         self.quotes += 1;
-        let price = 59_000 + i64::from(self.quotes);
+        let price = 59_000 + i64::from(self.quotes % 500);
         match (self.habit, self.quotes) {
             (Habit::Place(max), n) if n <= max => drop(ctx.submit(buy(price, OrderPurpose::Entry))),
             (Habit::BlockAfterTwo | Habit::PanicAfterTwo, 1 | 2) => drop(ctx.submit(buy(price, OrderPurpose::Entry))),
@@ -444,15 +476,21 @@ pub(crate) struct Run {
 }
 
 pub(crate) fn limits() -> RiskLimits {
-    RiskLimits { order_burst: 1_000, duplicate_window_ms: 0, ..RiskLimits::default() }
+    RiskLimits { order_burst: 1_000_000, duplicate_window_ms: 0, ..RiskLimits::default() }
 }
 
 /// Starts a run on `folder` and `venue`; the account stream is not up yet.
 pub(crate) async fn start(folder: &Path, venue: &FakeVenue, habit: Habit) -> Run {
+    start_with(folder, venue, habit, Durability::Power).await
+}
+
+/// The same with a durability.
+pub(crate) async fn start_with(folder: &Path, venue: &FakeVenue, habit: Habit, durability: Durability) -> Run {
     let disk = Arc::new(SlowDisk::default());
     let supervisor = Supervisor::default();
     let options = JournalOptions {
         segment_bytes: 1 << 18,
+        durability,
         disk: disk.clone(),
         ledger: supervisor.ledger(),
         ..JournalOptions::new(folder, "paper", 7)
