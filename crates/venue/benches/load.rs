@@ -27,6 +27,16 @@ fn main() {
     let orders: usize = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(100_000);
     let venue_runtime = runtime("venue");
     let client_runtime = runtime("client");
+    {
+        let _inside = venue_runtime.enter();
+        let began = Instant::now();
+        let handle =
+            VenueServer::start(VenueConfig::synthetic(0, 1), VenueContext::standalone()).expect("the venue starts");
+        println!("start with the synthetic market: {:.2} ms", began.elapsed().as_secs_f64() * 1e3);
+        let began = Instant::now();
+        assert!(venue_runtime.block_on(handle.stop(Duration::from_secs(5))).is_clean());
+        println!("stop with nobody connected: {:.2} ms", began.elapsed().as_secs_f64() * 1e3);
+    }
     for streams in [0, STREAMS] {
         let _inside = venue_runtime.enter();
         let handle = start();

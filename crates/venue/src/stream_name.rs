@@ -110,7 +110,12 @@ pub(crate) enum StreamKind {
         fast: bool,
     },
     /// Candles.
-    Kline(Interval),
+    Kline {
+        /// Their span.
+        interval: Interval,
+        /// Do they begin and end by the clock of UTC+8?
+        east: bool,
+    },
     /// Short figures of 24 hours.
     MiniTicker,
     /// Figures of 24 hours.
@@ -165,7 +170,9 @@ fn parse_kind(kind: &str) -> Option<StreamKind> {
         "avgPrice" => StreamKind::AvgPrice,
         _ => {
             if let Some(interval) = kind.strip_prefix("kline_") {
-                return Interval::parse(interval).map(StreamKind::Kline);
+                let east = interval.strip_suffix("@+08:00");
+                let interval = Interval::parse(east.unwrap_or(interval))?;
+                return Some(StreamKind::Kline { interval, east: east.is_some() });
             }
             if let Some(window) = kind.strip_prefix("ticker_") {
                 return Rolling::parse(window).map(StreamKind::RollingTicker);
@@ -200,12 +207,23 @@ mod tests {
         assert_eq!(read("btcusdt@depth@100ms"), Some(StreamKind::Depth { fast: true }));
         assert_eq!(read("btcusdt@depth"), Some(StreamKind::Depth { fast: false }));
         assert_eq!(read("btcusdt@depth20@100ms"), Some(StreamKind::Partial { levels: 20, fast: true }));
-        assert_eq!(read("btcusdt@kline_1M"), Interval::parse("1M").map(StreamKind::Kline));
+        let month = Interval::parse("1M").unwrap();
+        assert_eq!(read("btcusdt@kline_1M"), Some(StreamKind::Kline { interval: month, east: false }));
+        assert_eq!(read("btcusdt@kline_1M@+08:00"), Some(StreamKind::Kline { interval: month, east: true }));
         assert_eq!(read("btcusdt@ticker_4h"), Some(StreamKind::RollingTicker(Rolling::FourHours)));
         assert_eq!(read("!miniTicker@arr"), Some(StreamKind::MiniTicker));
         assert_eq!(read("!ticker_1h@arr"), Some(StreamKind::RollingTicker(Rolling::Hour)));
-        for unknown in ["0", "", "btcusdt", "BTCUSDT@trade", "btcusdt@depth7", "btcusdt@kline_2m", "!x@arr", "xx@trade"]
-        {
+        for unknown in [
+            "0",
+            "",
+            "btcusdt",
+            "BTCUSDT@trade",
+            "btcusdt@depth7",
+            "btcusdt@kline_2m",
+            "btcusdt@kline_1m@+09:00",
+            "!x@arr",
+            "xx@trade",
+        ] {
             assert_eq!(read(unknown), None, "{unknown}");
         }
     }

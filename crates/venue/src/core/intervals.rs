@@ -6,6 +6,9 @@ use crate::encode;
 use crate::json::TimeUnit;
 use crate::stream_name::{Scope, StreamKey, StreamKind};
 use keel_model::{InstrumentId, Level, Timestamp};
+use keel_sim::{Kline, KlineSpan, Reject};
+
+const MINUTE_MS: i64 = 60_000;
 
 impl Core {
     /// Sends what is due each 100 ms; `tick` counts them.
@@ -133,18 +136,57 @@ impl Core {
         encode::Figures::of_klines(&klines, now)
     }
 
+    /// Candles whose spans begin and end by a clock that is `offset_minutes` ahead of UTC. Those of other clocks are put
+    /// together from the minutes kept.
+    pub(crate) fn klines(
+        &self,
+        id: InstrumentId,
+        span: KlineSpan,
+        offset_minutes: i64,
+        (from_ms, to_ms): (Option<u64>, Option<u64>),
+        limit: usize,
+    ) -> Result<Vec<Kline>, Reject> {
+        let offset_ms = offset_minutes * MINUTE_MS;
+        // Spans that divide every offset are the same on every clock.
+        let is_plain = offset_ms == 0 || matches!(span, KlineSpan::Seconds(seconds) if seconds <= 60);
+        if is_plain {
+            return self.engine.klines(id, span, from_ms, to_ms, limit);
+        }
+        let minutes = self.engine.klines(id, KlineSpan::Seconds(60), None, to_ms, usize::MAX)?;
+        let shifted = |ms: u64| ms.saturating_add_signed(offset_ms);
+        let start = |ms: u64| span.start(shifted(ms)).saturating_add_signed(-offset_ms);
+        let end = |ms: u64| span.next(span.start(shifted(ms))).saturating_add_signed(-offset_ms);
+        let now = self.engine.now();
+        let mut klines: Vec<Kline> = Vec::new();
+        for minute in &minutes {
+            let open_ms = minute.ts_open.as_ms();
+            let ts_open = Timestamp::from_ms(start(open_ms));
+            match klines.last_mut() {
+                Some(last) if last.ts_open == ts_open => merge(last, minute),
+                _ => {
+                    let ts_close = Timestamp::from_ms(end(open_ms));
+                    klines.push(Kline { ts_open, ts_close, is_closed: ts_close <= now, ..*minute });
+                }
+            }
+        }
+        klines.retain(|kline| from_ms.is_none_or(|from| kline.ts_open.as_ms() >= from));
+        let skip = if from_ms.is_some() { 0 } else { klines.len().saturating_sub(limit) };
+        Ok(klines.into_iter().skip(skip).take(limit).collect())
+    }
+
     /// `1s` candles each second, the others each two seconds.
     fn send_klines(&mut self, now: Timestamp, is_second: bool, is_two: bool) {
         if !is_second {
             return;
         }
-        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::Kline(_))) {
-            let (Scope::Symbol(at), StreamKind::Kline(interval)) = (key.scope, key.kind) else { continue };
+        for key in self.hub.wanted(|kind| matches!(kind, StreamKind::Kline { .. })) {
+            let (Scope::Symbol(at), StreamKind::Kline { interval, east }) = (key.scope, key.kind) else { continue };
             if interval.name() != "1s" && !is_two {
                 continue;
             }
             let Some(id) = self.symbols.get(at as usize).map(|symbol| symbol.id) else { continue };
-            let Ok(klines) = self.engine.klines(id, interval.span(), None, None, 2) else { continue };
+            let offset_minutes = if east { 8 * 60 } else { 0 };
+            let klines = self.klines(id, interval.span(), offset_minutes, (None, None), 2).unwrap_or_default();
             let Some(current) = klines.last() else { continue };
             let shown =
                 self.symbols.get_mut(at as usize).and_then(|s| s.shown_klines.insert(key.kind, current.ts_open));
@@ -155,6 +197,21 @@ impl Core {
             }
         }
     }
+}
+
+/// Adds a later candle to one that it lies within.
+fn merge(kline: &mut Kline, later: &Kline) {
+    kline.high = kline.high.max(later.high);
+    kline.low = kline.low.min(later.low);
+    kline.close = later.close;
+    kline.volume = kline.volume.checked_add(later.volume).unwrap_or(kline.volume);
+    kline.quote_volume = kline.quote_volume.checked_add(later.quote_volume).unwrap_or(kline.quote_volume);
+    kline.taker_buy_volume =
+        kline.taker_buy_volume.checked_add(later.taker_buy_volume).unwrap_or(kline.taker_buy_volume);
+    kline.taker_buy_quote = kline.taker_buy_quote.checked_add(later.taker_buy_quote).unwrap_or(kline.taker_buy_quote);
+    kline.trades += later.trades;
+    kline.first_trade_id = kline.first_trade_id.or(later.first_trade_id);
+    kline.last_trade_id = later.last_trade_id.or(kline.last_trade_id);
 }
 
 fn array(items: impl Iterator<Item = String>) -> String {

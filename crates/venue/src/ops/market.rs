@@ -296,16 +296,27 @@ pub(super) fn klines(ctx: Ctx<'_>) -> Answer {
     let interval = Interval::parse(interval).ok_or_else(|| ApiError::new(-1120, "Invalid interval."))?;
     let (start, end) = (ctx.params.opt_time("startTime")?, ctx.params.opt_time("endTime")?);
     let limit = ctx.params.limit(500, 1_000)?;
-    // Candles of other time zones are not kept.
-    if ctx.params.opt("timeZone")?.is_some_and(|zone| !matches!(zone, "0" | "0:00" | "00:00" | "+0:00" | "+00:00")) {
-        return Err(ApiError::invalid("timeZone"));
-    }
+    let offset_minutes = ctx.params.opt("timeZone")?.map_or(Ok(0), time_zone)?;
     ctx.params.finish()?;
     let core = ctx.venue.core.lock();
-    let (start, end) = (start.map(|ts| ts.as_ms()), end.map(|ts| ts.as_ms()));
-    let klines = core.engine.klines(instrument, interval.span(), start, end, limit)?;
+    let window = (start.map(|ts| ts.as_ms()), end.map(|ts| ts.as_ms()));
+    let klines = core.klines(instrument, interval.span(), offset_minutes, window, limit)?;
     drop(core);
     Ok(Json::array(ctx.unit, |j| klines.iter().for_each(|kline| encode::write_kline(j, kline))))
+}
+
+/// Reads `8`, `-1:00` or `05:45` as minutes ahead of UTC, from -12:00 to +14:00.
+pub(super) fn time_zone(text: &str) -> Result<i64, ApiError> {
+    let wrong = || ApiError::invalid("timeZone");
+    let (sign, plain) = match text.strip_prefix('-') {
+        Some(plain) => (-1, plain),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (hours, minutes) = plain.split_once(':').unwrap_or((plain, "0"));
+    let part = |text: &str| text.parse::<u8>().ok().filter(|_| text.len() <= 2).map(i64::from);
+    let (hours, minutes) = part(hours).zip(part(minutes).filter(|minutes| *minutes < 60)).ok_or_else(wrong)?;
+    let total = sign * (hours * 60 + minutes);
+    if (-12 * 60..=14 * 60).contains(&total) { Ok(total) } else { Err(wrong()) }
 }
 
 /// `GET /api/v3/avgPrice`.
@@ -338,4 +349,21 @@ pub(super) fn assets(core: &crate::core::Core) -> Vec<Asset> {
     assets.sort_unstable();
     assets.dedup();
     assets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time_zone;
+
+    #[test]
+    fn time_zones_are_read_within_their_bounds() {
+        for (text, minutes) in
+            [("0", 0), ("8", 480), ("+8", 480), ("-1:00", -60), ("05:45", 345), ("14:00", 840), ("-12", -720)]
+        {
+            assert_eq!(time_zone(text), Ok(minutes), "{text}");
+        }
+        for text in ["", "x", "14:01", "-12:01", "1:60", "1:2:3", "--1", "100"] {
+            assert!(time_zone(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Tickers: 24 hours, trading day, any window, last price, best bid and ask.
 
-use super::market::{check_status, wanted_symbols};
+use super::market::{check_status, time_zone, wanted_symbols};
 use super::{Answer, Ctx};
 use crate::api_error::ApiError;
 use crate::core::{Core, Symbol};
@@ -112,16 +112,14 @@ fn window_minutes(text: &str) -> Result<u64, ApiError> {
     }
 }
 
-/// `GET /api/v3/ticker/tradingDay`: since midnight UTC.
+/// `GET /api/v3/ticker/tradingDay`: since midnight of a time zone.
 pub(super) fn trading_day(ctx: Ctx<'_>) -> Answer {
     let wanted = wanted_symbols(ctx)?.ok_or_else(|| ApiError::one_of("symbol", "symbols"))?;
     let is_mini = is_mini(ctx)?;
     let status = ctx.params.opt("symbolStatus")?.map(str::to_owned);
-    if ctx.params.opt("timeZone")?.is_some_and(|zone| !matches!(zone, "0" | "0:00" | "00:00")) {
-        return Err(ApiError::invalid("timeZone"));
-    }
+    let offset_minutes = ctx.params.opt("timeZone")?.map_or(Ok(0), time_zone)?;
     ctx.params.finish()?;
-    let minutes = ctx.now.as_ms() / 60_000 % 1_440;
+    let minutes = (ctx.now.as_ms() / 60_000).saturating_add_signed(offset_minutes) % 1_440;
     each(ctx, Some(wanted), status.as_deref(), |j, core, symbol| {
         write_window(j, symbol, core.window(symbol.id, minutes, ctx.now), is_mini);
     })

@@ -180,7 +180,7 @@ async fn bad_public_requests() {
         ("/api/v3/depth", "symbol=BTCUSDT&symbolStatus=HALT", 400, -1220),
         ("/api/v3/depth", "symbol=BTCUSDT&symbolStatus=X", 400, -1122),
         ("/api/v3/klines", "symbol=BTCUSDT&interval=2m", 400, -1120),
-        ("/api/v3/klines", "symbol=BTCUSDT&interval=1m&timeZone=8", 400, -1130),
+        ("/api/v3/klines", "symbol=BTCUSDT&interval=1m&timeZone=15", 400, -1130),
         ("/api/v3/ticker/24hr", "symbol=BTCUSDT&symbols=[]", 400, -1105),
         ("/api/v3/ticker/24hr", "symbol=BTCUSDT&symbols=%5B%22BTCUSDT%22%5D", 400, -1128),
         ("/api/v3/ticker/price", "symbols=%5B%22BTCUSDT%22,%22BTCUSDT%22%5D", 400, -1151),

@@ -6,6 +6,7 @@
 
 mod errors;
 mod faults;
+mod garbage;
 mod lifecycle;
 mod limits;
 mod orders;

@@ -106,6 +106,7 @@ async fn every_stream_sends_what_its_name_says() {
         "btcusdt@depth20",
         "btcusdt@kline_1s",
         "btcusdt@kline_1m",
+        "btcusdt@kline_1d@+08:00",
         "btcusdt@miniTicker",
         "btcusdt@ticker",
         "btcusdt@avgPrice",

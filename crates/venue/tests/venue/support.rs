@@ -77,10 +77,14 @@ pub(crate) fn synthetic() -> VenueConfig {
 
 impl Fixture {
     pub(crate) fn start(config: VenueConfig) -> Self {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
         let context = VenueContext::standalone();
         let handle = VenueServer::start(config, context.clone()).unwrap();
+        Self::around(handle, context)
+    }
+
+    pub(crate) fn around(handle: VenueHandle, context: VenueContext) -> Self {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| drop(rustls::crypto::aws_lc_rs::default_provider().install_default()));
         let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { handle, context, http }
     }
