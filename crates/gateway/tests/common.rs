@@ -218,6 +218,14 @@ impl FakeVenue {
         book.orders.iter().filter(|(_, order)| !order.status.is_terminal()).map(|(id, _)| *id).collect()
     }
 
+    fn fill(&self, id: ClientOrderId) -> OrderSnapshot {
+        let mut book = self.book.lock();
+        let order = book.orders.get_mut(&id).unwrap();
+        order.status = OrderStatus::Filled;
+        order.cum_quantity = order.quantity;
+        *order
+    }
+
     fn call(&self, what: String) {
         self.book.lock().calls.push(what);
     }
@@ -606,6 +614,38 @@ impl Run {
 
     pub(crate) fn quote(&self) {
         self.lanes.push_market(&top(60_000, self.now()));
+    }
+
+    /// The venue fills an order completely and says so over the account stream.
+    pub(crate) fn fill(&self, id: ClientOrderId, trade: u64) {
+        use keel_exchange::AccountSink as _;
+        let order = self.venue.fill(id);
+        let fill = Fill {
+            trade_id: TradeId::new(&trade.to_string()).unwrap(),
+            instrument: order.instrument,
+            side: order.side,
+            price: order.price.unwrap(),
+            quantity: order.quantity,
+            fee: Notional::new(1, 3).unwrap(),
+            fee_asset: "USDT".parse().unwrap(),
+            liquidity: Liquidity::Maker,
+            ts_event: self.now(),
+        };
+        self.account.on_report(ExecutionReport {
+            exec_type: ExecType::Trade,
+            client_order_id: Some(id),
+            venue_order_id: order.venue_order_id,
+            instrument: order.instrument,
+            side: order.side,
+            status: OrderStatus::Filled,
+            quantity: order.quantity,
+            price: order.price,
+            cum_quantity: order.quantity,
+            fill: Some(fill),
+            ts_event: self.now(),
+            ts_recv: self.now(),
+            text: "".parse().unwrap(),
+        });
     }
 
     pub(crate) fn escape(&self) -> EscapePath {

@@ -264,3 +264,33 @@ fn a_full_execution_lane_asks_for_the_stop_and_loses_nothing() {
     let error = lanes.push_command(Timestamp::ZERO, Command::Pause).unwrap_err();
     assert!(matches!(error, GatewayError::CommandLaneFull { capacity: 2 }) && error.is_retryable());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_the_journal_of_a_run_rebuilds_its_orders_and_positions() {
+    let (folder, venue) = (tempfile::tempdir().unwrap(), FakeVenue::new());
+    let run = start(folder.path(), &venue, Habit::Place(3)).await;
+    run.trade().await;
+    for _ in 0..3 {
+        run.quote();
+    }
+    until("three orders", || venue.open().len() == 3).await;
+    let filled = venue.open()[0];
+    run.fill(filled, 7);
+    until("booked", || !run.handle.status().positions.is_empty()).await;
+    assert_eq!(run.handle.wind(ExitPolicy::CancelAll, SOON, SOON).await, WindOutcome::Wound);
+    let first = run.end().await;
+    assert_eq!(first.status.fills_total, 1);
+
+    // Nothing happened in between, so the second run finds what the first one left, and ends the same.
+    let run = start(folder.path(), &venue, Habit::Place(0)).await;
+    run.trade().await;
+    let second = run.end().await;
+    let held = |end: &keel_gateway::CoordinatorEnd| {
+        end.status.positions.iter().map(|it| (it.instrument, it.quantity, it.average_price)).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&second), held(&first));
+    assert_eq!(second.status.realized, first.status.realized);
+    assert_eq!(second.status.fees, first.status.fees);
+    assert_eq!(second.status.fills_total, first.status.fills_total);
+    assert_eq!((second.open_orders, second.status.orders_total), (0, 3));
+}

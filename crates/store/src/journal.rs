@@ -252,9 +252,9 @@ impl Journal {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Appends a record. Never waits for a sync: await the ticket to know that it is durable. Under the policy `process` the
-    /// record is written before this returns, if nobody else is writing. Refused when the lane is
-    /// full, when the journal has failed or is closed, and, for intents, when space runs out.
+    /// Appends a record. Never waits for a sync: await the ticket to know that it is durable. Under the policy `process` an
+    /// intent is written before this returns, if nobody else is writing; other records within milliseconds. Refused when
+    /// the lane is full, when the journal has failed or is closed, and, for intents, when space runs out.
     pub fn append(&self, record: &Record) -> Result<Ticket, StoreError> {
         self.inner.shared.append(LaneId::Main, record)
     }
