@@ -1,6 +1,7 @@
 //! All tests of the gateway, in one binary.
 #![allow(clippy::disallowed_methods, reason = "a test waits with the machine's clock")]
 
+#[allow(dead_code, reason = "the bench uses the rest")]
 mod common;
 mod market;
 mod orders;
