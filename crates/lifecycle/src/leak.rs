@@ -119,6 +119,20 @@ impl LeakReport {
         self.count() == 0
     }
 
+    /// A second signal cut the steps that close connections: what they had no time for is listed, not judged. Tasks that could
+    /// not be aborted and threads stay leaks.
+    pub(crate) fn forgive_what_was_cut(&mut self) {
+        let mut cut = std::mem::take(&mut self.descriptors_left);
+        let leases = std::mem::take(&mut self.leases);
+        cut.extend(leases.into_iter().map(|lease| format!("{} {}/{}", lease.kind, lease.owner, lease.name)));
+        cut.append(&mut self.dropped_unclosed);
+        let unnamed = std::mem::take(&mut self.tasks_unnamed);
+        cut.extend((0..unnamed).map(|_| "a task without a name".to_owned()));
+        if !cut.is_empty() {
+            self.sections.push(LeakSection::listed("cut by a second signal", cut));
+        }
+    }
+
     /// A table for people: one line for each kind of thing, and below it what was left.
     #[must_use]
     pub fn table(&self) -> String {

@@ -46,7 +46,7 @@ pub use notify::Notifier;
 pub use panics::install_panic_hook;
 pub use plan::{
     STEPS_MAX, StepOutcome, StepReport, StopContext, StopError, StopPlan, StopPlanBuilder, StopReport, StopStep,
-    Stopper, TOTAL_DEFAULT,
+    Stopper, TOTAL_DEFAULT, URGENT_GRACE,
 };
 pub use proc::{
     Descriptor, DescriptorCounts, DescriptorKind, ProcessSample, descriptors_max, open_descriptors, threads,

@@ -6,7 +6,8 @@
 //! essential steps after it needs; the plan ends within its total; the report has one line for each step.
 //!
 //! A step gets min(its own deadline, what is left of the total less that reserve). Steps that do not depend on each other
-//! run side by side. Urgency cuts: `Urgent` the non-essential steps, `Abort` all of them.
+//! run side by side. Urgency cuts: `Urgent` the non-essential steps, of which those that close something keep a moment for it;
+//! `Abort` all of them.
 
 mod report;
 mod run;
@@ -27,6 +28,8 @@ use crate::error::PlanError;
 
 /// The total when nobody says otherwise.
 pub const TOTAL_DEFAULT: Duration = Duration::from_secs(30);
+/// What a step that closes something gets in an urgent stop.
+pub const URGENT_GRACE: Duration = Duration::from_millis(100);
 /// Most steps in a plan.
 pub const STEPS_MAX: usize = 128;
 
@@ -84,6 +87,7 @@ pub struct StopStep {
     after: Vec<String>,
     deadline: Duration,
     essential: bool,
+    closes: bool,
     run: StepRun,
 }
 
@@ -94,6 +98,7 @@ impl std::fmt::Debug for StopStep {
             .field("after", &self.after)
             .field("deadline", &self.deadline)
             .field("essential", &self.essential)
+            .field("closes", &self.closes)
             .finish_non_exhaustive()
     }
 }
@@ -106,7 +111,7 @@ impl StopStep {
         Fut: Future<Output = Result<(), StopError>> + Send + 'static,
     {
         let run: StepRun = Box::new(move |context| Box::pin(run(context)));
-        Self { name: name.into(), after: Vec::new(), deadline, essential: false, run }
+        Self { name: name.into(), after: Vec::new(), deadline, essential: false, closes: false, run }
     }
 
     /// A step that stops a task group: its stragglers are aborted, and an error that names them.
@@ -123,6 +128,13 @@ impl StopStep {
     /// Runs also in an urgent stop, and its time is kept for it.
     pub fn essential(mut self) -> Self {
         self.essential = true;
+        self
+    }
+
+    /// It closes what is held: in an urgent stop it still gets a moment ([`URGENT_GRACE`]) for that. If it is cut then, what
+    /// it would have closed is listed and not judged as a leak.
+    pub fn closes(mut self) -> Self {
+        self.closes = true;
         self
     }
 

@@ -36,6 +36,8 @@ use crate::watchdog::Watchdog;
 const OWN_GROUP: &str = "lifecycle";
 /// How long a start that is cut short may take to let go of what it holds.
 const START_ABORT_LIMIT: Duration = Duration::from_millis(250);
+/// The longest of each wait at the end once a third signal has come.
+const ABORTED_WAIT_MAX: Duration = Duration::from_millis(50);
 /// How often unnamed tasks are counted while they settle.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
@@ -154,7 +156,7 @@ impl Lifecycle {
             }
         };
         let mut left = self.look_for_leaks(&ended);
-        left.sections = leaks.map(run_sections).unwrap_or_default();
+        left.sections.extend(leaks.map(run_sections).unwrap_or_default());
         drop(self.monitor.sample());
         outcome::conclude(self, ended.report, left)
     }
@@ -185,7 +187,7 @@ impl Lifecycle {
             (self.sweep(report).await, leaks)
         });
         drop(context);
-        runtime.shutdown_timeout(self.config.runtime_shutdown_limit);
+        runtime.shutdown_timeout(self.unless_aborted(self.config.runtime_shutdown_limit));
         result
     }
 
@@ -251,9 +253,9 @@ impl Lifecycle {
 
     /// After the plan: tells every task that is left, aborts what does not listen, counts what nobody supervises.
     async fn sweep(&self, report: Arc<StopReport>) -> Ended {
-        let sweep = self.supervisor.stop_all(self.config.sweep_limit).await;
+        let sweep = self.supervisor.stop_all(self.unless_aborted(self.config.sweep_limit)).await;
         self.watchdog.unwatch_runtime();
-        let settle = crate::clock::runtime_now() + self.config.settle_limit;
+        let settle = crate::clock::runtime_now() + self.unless_aborted(self.config.settle_limit);
         let mut tasks_unnamed = self.unnamed_tasks(&sweep);
         while tasks_unnamed > 0 && crate::clock::runtime_now() < settle {
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -262,13 +264,18 @@ impl Lifecycle {
         Ended { report, sweep, tasks_unnamed }
     }
 
+    /// A time to wait, much shortened after a third signal, so that the summary is still told within the second.
+    fn unless_aborted(&self, limit: Duration) -> Duration {
+        if self.stop_signal().urgency() == Urgency::Abort { limit.min(ABORTED_WAIT_MAX) } else { limit }
+    }
+
     fn unnamed_tasks(&self, sweep: &GroupReport) -> usize {
         Handle::current().metrics().num_alive_tasks().saturating_sub(sweep.stuck.len())
     }
 
     fn look_for_leaks(&self, ended: &Ended) -> LeakReport {
         let (ledger, clock) = (self.supervisor.ledger(), self.supervisor.clock());
-        let settle = self.config.settle_limit;
+        let settle = self.unless_aborted(self.config.settle_limit);
         let mut report = LeakCheck { baseline: &self.baseline, ledger: &ledger, clock: &clock, settle }.run();
         report.tasks = ended.sweep.stuck.iter().map(|name| format!("{name} (stuck, could not be aborted)")).collect();
         report.tasks_unnamed = ended.tasks_unnamed;
@@ -278,6 +285,9 @@ impl Lifecycle {
         } else {
             // Their steps were cut on demand; now they are gone, so nothing was left behind.
             report.sections.push(LeakSection::listed("tasks cut short", aborted.collect()));
+        }
+        if ended.report.has_cut_closing() {
+            report.forgive_what_was_cut();
         }
         report
     }

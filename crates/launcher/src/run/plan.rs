@@ -1,8 +1,10 @@
 //! The stop plan, step by step as in ARCHITECTURE.md, "Stopping".
 
 use super::parts::{Shared, control_group, group, groups};
+use super::start::OPEN_JOURNAL;
+use super::venue::START_VENUE;
 use keel_gateway::{GateLevel, WindOutcome};
-use keel_lifecycle::{PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
+use keel_lifecycle::{LeaseKind, PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
 use keel_model::{Command, ExitPolicy};
 use std::time::Duration;
 
@@ -29,10 +31,11 @@ pub fn build(context: &RunContext, shared: &Shared) -> Result<StopPlan, PlanErro
     let account = StopStep::stop_group("stop-account-streams", MS(2_000), group(context, groups::ACCOUNT));
     let engine = group(context, groups::ENGINE);
     let (for_wind, for_sweep) = (context.clone(), context.clone());
+    let (for_venue, for_store) = (context.clone(), context.clone());
     StopPlan::builder(shared.config.stop_total)
         .step(step("close-gate", MS(100)).run(close_gate).essential())
         .step(step("stop-strategies", MS(1_000)).run(stop_strategies).after(&["close-gate"]))
-        .step(streams.after(&[before_streams]))
+        .step(streams.after(&[before_streams]).closes())
         .step(step("settle-in-flight", MS(3_000)).run(settle).after(&["stop-strategies"]))
         .step(
             step("stop-coordinator", MS(10_000))
@@ -40,15 +43,31 @@ pub fn build(context: &RunContext, shared: &Shared) -> Result<StopPlan, PlanErro
                 .after(&["settle-in-flight"])
                 .essential(),
         )
-        .step(account.after(&["stop-coordinator"]))
+        .step(account.after(&["stop-coordinator"]).closes())
         .step(StopStep::stop_group("stop-risk", MS(1_000), engine).after(&["stop-account-streams"]).essential())
-        .step(step("close-exchanges", MS(5_000)).run(close_exchanges).after(&["stop-risk", "stop-market-streams"]))
-        .step(step("stop-venue", MS(2_000)).run(stop_venue).after(&["close-exchanges"]))
-        .step(step("flush-store", MS(3_000)).run(flush_store).after(&["close-exchanges"]).essential())
+        .step(
+            step("close-exchanges", MS(5_000))
+                .run(close_exchanges)
+                .after(&["stop-risk", "stop-market-streams"])
+                .closes(),
+        )
+        .step(
+            step("stop-venue", MS(2_000))
+                .run(move |shared, stop| stop_venue(for_venue, shared, stop))
+                .after(&["close-exchanges"])
+                .closes(),
+        )
+        .step(
+            step("flush-store", MS(3_000))
+                .run(move |shared, stop| flush_store(for_store, shared, stop))
+                .after(&["close-exchanges"])
+                .essential(),
+        )
         .step(
             step("pending-tasks", MS(5_000))
                 .run(move |_, stop| pending_tasks(for_sweep, stop))
-                .after(&["flush-store", "stop-venue"]),
+                .after(&["flush-store", "stop-venue"])
+                .closes(),
         )
         .step(step("telemetry", MS(1_000)).run(telemetry).after(&["pending-tasks"]))
         .build()
@@ -158,8 +177,20 @@ async fn close_exchanges(shared: Shared, _stop: StopContext) -> Result<(), StopE
     if errors.is_empty() { Ok(()) } else { Err(errors.join("; ").into()) }
 }
 
+/// Waits for a thread of the start that nobody else waits for any more, so that what it has made can be closed.
+async fn helper_ended(context: &RunContext, name: &str, stop: &StopContext) -> Result<(), StopError> {
+    while context.ledger.live().iter().any(|lease| lease.kind == LeaseKind::Thread && lease.name == name) {
+        if stop.inner_limit().is_zero() {
+            return Err(format!("the thread {name} of the start has not ended").into());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
+}
+
 /// The embedded venue, if any.
-async fn stop_venue(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+async fn stop_venue(context: RunContext, shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    helper_ended(&context, START_VENUE, &stop).await?;
     let venue = shared.parts.lock().venue.take();
     match venue {
         Some(venue) => venue.stop(stop.inner_limit()).await.map_err(StopError::new),
@@ -168,7 +199,9 @@ async fn stop_venue(shared: Shared, stop: StopContext) -> Result<(), StopError> 
 }
 
 /// The journal is written, synced and closed.
-async fn flush_store(shared: Shared, stop: StopContext) -> Result<(), StopError> {
+async fn flush_store(context: RunContext, shared: Shared, stop: StopContext) -> Result<(), StopError> {
+    // A stop during the start may find the journal half open.
+    helper_ended(&context, OPEN_JOURNAL, &stop).await?;
     // The engine has ended; what it holds of the trading runtime goes before that is looked at for leaks.
     shared.release();
     let Some(journal) = shared.parts.lock().journal.take() else { return Ok(()) };

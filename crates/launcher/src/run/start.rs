@@ -26,6 +26,8 @@ use keel_strategy::Strategy;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The thread that opens the journal; the stop waits for it.
+pub const OPEN_JOURNAL: &str = "open-journal";
 /// Longest wait for recovery.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for the first record of the session.
@@ -73,7 +75,7 @@ async fn open_journal(context: &RunContext, shared: &Shared) -> Result<(Journal,
         ..JournalOptions::new(shared.folder.join("journal"), config.mode.to_string(), shared.instance)
     };
     let parts = shared.parts.clone();
-    off_runtime(context, "open-journal", move || {
+    off_runtime(context, OPEN_JOURNAL, move || {
         let opened = Journal::open(options).map_err(|error| LaunchError::start("journal", error))?;
         // Where the stop plan finds it even when nobody waits for it any more.
         parts.lock().journal = Some(opened.0.clone());

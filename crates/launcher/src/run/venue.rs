@@ -20,6 +20,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The thread that starts the server; the stop waits for it.
+pub const START_VENUE: &str = "start-venue";
 /// How often the end of a recording is looked for.
 const LOOK_FOR_END: Duration = Duration::from_millis(20);
 
@@ -85,7 +87,7 @@ async fn start_server(context: &RunContext, settings: VenueConfig) -> Result<Ven
         clock: context.clock.clone(),
     };
     let runtime = tokio::runtime::Handle::current();
-    off_runtime(context, "start-venue", move || {
+    off_runtime(context, START_VENUE, move || {
         let _inside = runtime.enter();
         VenueServer::start(settings, venue)
     })

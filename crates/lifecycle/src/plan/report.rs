@@ -62,6 +62,8 @@ pub struct StepReport {
     pub name: String,
     /// Whether it runs in an urgent stop too.
     pub essential: bool,
+    /// Whether it closes something, and so gets a moment in an urgent stop.
+    pub closes: bool,
     /// When it started, counted from the beginning of the plan; `None` if it never did.
     #[serde(rename = "started_ms", serialize_with = "optional_ms")]
     pub started: Option<Duration>,
@@ -114,10 +116,27 @@ impl StopReport {
         self.failures() == 0
     }
 
+    /// Whether a step that closes something was cut by a second signal.
+    #[must_use]
+    pub fn has_cut_closing(&self) -> bool {
+        self.steps.iter().any(|step| step.closes && step.outcome == StepOutcome::CutByUrgency)
+    }
+
     /// The line of one step.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<&StepReport> {
         self.steps.iter().find(|step| step.name == name)
+    }
+
+    /// How it went, in a word or two: only a stop without failures was orderly.
+    #[must_use]
+    pub fn manner(&self) -> String {
+        match (self.failures(), self.urgency) {
+            (0, urgency) => urgency.to_string(),
+            (1, Urgency::Orderly) => "1 step failed".to_owned(),
+            (failures, Urgency::Orderly) => format!("{failures} steps failed"),
+            (failures, urgency) => format!("{urgency}, {failures} failed"),
+        }
     }
 
     /// A table for people.
@@ -132,7 +151,7 @@ impl StopReport {
             lines.extend(step.notes.iter().map(|note| format!("{:<width$}  {note}", "")));
         }
         let (took, total) = (millis(self.took), millis(self.total));
-        lines.push(format!("stopped in {took:.1} ms of {total:.0} ms allowed ({})", self.urgency));
+        lines.push(format!("stopped in {took:.1} ms of {total:.0} ms allowed ({})", self.manner()));
         lines.join("\n")
     }
 }

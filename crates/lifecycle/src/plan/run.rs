@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::{Node, StepOutcome, StepReport, StopError, StopPlan, StopReport};
+use super::{Node, StepOutcome, StepReport, StopError, StopPlan, StopReport, URGENT_GRACE};
 use crate::clock::runtime_now;
 use crate::reason::Urgency;
 
@@ -72,10 +72,18 @@ struct Running {
     notes: Arc<Mutex<Vec<String>>>,
 }
 
+/// What is known of a step however it ends.
+#[derive(Clone)]
+struct Kind {
+    name: String,
+    essential: bool,
+    closes: bool,
+}
+
 /// The state of the loop.
 struct Runner {
     waiting: Vec<Option<Node>>,
-    names: Vec<(String, bool)>,
+    kinds: Vec<Kind>,
     ended: Vec<bool>,
     running: BTreeMap<usize, Running>,
     by_task: BTreeMap<Id, usize>,
@@ -90,11 +98,16 @@ impl StopPlan {
     /// Carries the plan out on the current runtime and reports. Never fails, never panics, never outlasts its total by
     /// more than scheduling.
     pub async fn run(self, urgency: watch::Receiver<Urgency>) -> StopReport {
-        let names = self.nodes.iter().map(|node| (node.step.name.clone(), node.step.essential)).collect();
+        let kind = |node: &Node| Kind {
+            name: node.step.name.clone(),
+            essential: node.step.essential,
+            closes: node.step.closes,
+        };
+        let kinds = self.nodes.iter().map(kind).collect();
         let mut runner = Runner {
             ended: vec![false; self.nodes.len()],
             waiting: self.nodes.into_iter().map(Some).collect(),
-            names,
+            kinds,
             running: BTreeMap::new(),
             by_task: BTreeMap::new(),
             tasks: JoinSet::new(),
@@ -131,20 +144,34 @@ impl Runner {
         }
     }
 
-    fn cuts(&self, essential: bool) -> Option<StepOutcome> {
-        match (*self.urgency.borrow(), essential) {
-            (Urgency::Abort, _) => Some(StepOutcome::Aborted),
-            (Urgency::Urgent, false) => Some(StepOutcome::CutByUrgency),
-            (Urgency::Urgent, true) | (Urgency::Orderly, _) => None,
+    fn cuts(&self, at: usize) -> Option<StepOutcome> {
+        let Kind { essential, closes, .. } = self.kinds[at];
+        match *self.urgency.borrow() {
+            Urgency::Abort => Some(StepOutcome::Aborted),
+            Urgency::Urgent if !essential && !closes => Some(StepOutcome::CutByUrgency),
+            Urgency::Urgent | Urgency::Orderly => None,
         }
+    }
+
+    /// Whether the step has only a moment, because the stop is urgent and it closes something.
+    fn is_hurried(&self, at: usize) -> bool {
+        let Kind { essential, closes, .. } = self.kinds[at];
+        closes && !essential && *self.urgency.borrow() == Urgency::Urgent
     }
 
     /// Ends the running steps that the urgency does not allow any more.
     fn apply_urgency(&mut self) {
         let cut: Vec<(usize, StepOutcome)> =
-            self.running.keys().filter_map(|&at| self.cuts(self.names[at].1).map(|outcome| (at, outcome))).collect();
+            self.running.keys().filter_map(|&at| self.cuts(at).map(|outcome| (at, outcome))).collect();
         for (at, outcome) in cut {
             self.end_running(at, outcome);
+        }
+        let until = runtime_now() + URGENT_GRACE;
+        let hurried: Vec<usize> = self.running.keys().copied().filter(|&at| self.is_hurried(at)).collect();
+        for at in hurried {
+            if let Some(running) = self.running.get_mut(&at) {
+                running.deadline = running.deadline.min(until);
+            }
         }
     }
 
@@ -170,8 +197,9 @@ impl Runner {
             }
             let Some(node) = self.waiting[at].take() else { continue };
             let left = self.total.saturating_sub(runtime_now().saturating_duration_since(self.began));
-            let budget = node.step.deadline.min(left.saturating_sub(node.reserve));
-            if let Some(outcome) = self.cuts(node.step.essential) {
+            let own = if self.is_hurried(at) { node.step.deadline.min(URGENT_GRACE) } else { node.step.deadline };
+            let budget = own.min(left.saturating_sub(node.reserve));
+            if let Some(outcome) = self.cuts(at) {
                 self.end(at, None, Duration::ZERO, budget, outcome, Vec::new());
             } else if budget.is_zero() {
                 self.end(at, None, Duration::ZERO, budget, StepOutcome::NoTimeLeft, Vec::new());
@@ -219,7 +247,8 @@ impl Runner {
         let past: Vec<usize> =
             self.running.values().filter(|running| running.deadline <= now).map(|running| running.at).collect();
         for at in past {
-            self.end_running(at, StepOutcome::DeadlinePassed);
+            let is_hurried = self.is_hurried(at);
+            self.end_running(at, if is_hurried { StepOutcome::CutByUrgency } else { StepOutcome::DeadlinePassed });
         }
     }
 
@@ -230,7 +259,15 @@ impl Runner {
         }
         let took = runtime_now().saturating_duration_since(running.started);
         let started = running.started.saturating_duration_since(self.began);
-        let notes = std::mem::take(&mut *running.notes.lock());
+        let mut notes = std::mem::take(&mut *running.notes.lock());
+        let outcome = match outcome {
+            // It had not the time that it would have had.
+            StepOutcome::Failed(error) if self.is_hurried(at) => {
+                notes.push(error);
+                StepOutcome::CutByUrgency
+            }
+            outcome => outcome,
+        };
         self.end(at, Some(started), took, running.budget, outcome, notes);
     }
 
@@ -243,8 +280,8 @@ impl Runner {
         outcome: StepOutcome,
         notes: Vec<String>,
     ) {
-        let (name, essential) = self.names[at].clone();
-        let report = StepReport { name, essential, started, took, budget, outcome, notes };
+        let Kind { name, essential, closes } = self.kinds[at].clone();
+        let report = StepReport { name, essential, closes, started, took, budget, outcome, notes };
         let took_ms = took.as_secs_f64() * 1e3;
         if report.is_failure() {
             tracing::error!(step = report.name, outcome = %report.outcome, took_ms, "stop step failed; the next ones still run");

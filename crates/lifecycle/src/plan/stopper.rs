@@ -61,6 +61,7 @@ impl Stopper {
                 .map(|node| StepReport {
                     name: node.step.name.clone(),
                     essential: node.step.essential,
+                    closes: node.step.closes,
                     started: None,
                     took: Duration::ZERO,
                     budget: node.step.deadline,
