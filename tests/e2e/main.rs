@@ -6,6 +6,7 @@ mod bad_venue;
 mod escape;
 mod harness;
 mod live;
+mod output;
 mod replay;
 mod run;
 mod stop;

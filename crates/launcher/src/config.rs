@@ -215,6 +215,10 @@ pub fn load_layers(common: &Common, run: &RunArgs) -> Result<Layers, LaunchError
         layers.add_text(&name, &text)?;
     }
     layers.add_variables(std::env::vars_os())?;
+    for name in Layers::misspelled(std::env::vars_os().map(|(name, _)| name)) {
+        let wanted = name.replacen("KEEL_", "KEEL__", 1);
+        crate::out::note(&format!("warning: variable {name} is not read; did you mean {wanted}?"));
+    }
     common.apply(&mut layers)?;
     run.apply(&mut layers)?;
     Ok(layers)

@@ -18,7 +18,7 @@ use keel_lifecycle::ExitStatus;
 /// Runs the program: outcome in, exit status out. Never panics on a closed pipe, never exits by itself.
 #[must_use]
 pub fn main_with(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitStatus {
-    match verbs::parse(arguments) {
+    let status = match verbs::parse(arguments) {
         verbs::Parsed::Cli(cli) => match verbs::dispatch(*cli) {
             Ok(status) => status,
             Err(error) => {
@@ -27,5 +27,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exi
             }
         },
         verbs::Parsed::Shown(status) => status,
+    };
+    match out::stdout_error() {
+        Some(error) if status == ExitStatus::Clean => {
+            out::note(&format!("error: {error}"));
+            ExitStatus::Failed
+        }
+        _ => status,
     }
 }

@@ -51,6 +51,7 @@ pub fn start(settings: &LogSettings, folder: Option<&Path>, may_colour: bool) ->
             (Some(layer), Logging { guard: Arc::new(Mutex::new(Some(guard))), dropped })
         }
     };
+    crate::out::set_json(settings.is_json);
     let json =
         settings.is_json.then(|| Layer::new().json().with_writer(std::io::stderr).with_filter(level_of(settings)));
     let human = (!settings.is_json).then(|| {

@@ -30,10 +30,11 @@ const QUOTES: [&str; 14] =
 /// Opens a recording, or says why it is none.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, LaunchError> {
     let failed = |error: std::io::Error| refuse(path, error, "check path and permissions");
-    let mut file = File::open(path).map_err(failed)?;
-    if file.metadata().is_ok_and(|meta| !meta.is_file()) {
-        return Err(refuse(path, "it is not a regular file", "name a recording"));
+    // Looked at before it is opened: to open a pipe waits for a writer, for ever.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(refuse(path, "it is not a regular file", "name a recording; save a pipe to a file first"));
     }
+    let mut file = File::open(path).map_err(failed)?;
     let mut magic = [0u8; 2];
     let read = file.read(&mut magic).map_err(failed)?;
     if read == 0 {

@@ -187,6 +187,10 @@ fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last,
         outcome.add_failure(&error);
         out::note(&format!("error: {error}"));
     }
+    if let Some(error) = out::stdout_error() {
+        outcome.add_failure(&error);
+        out::note(&format!("error: {error}"));
+    }
     for reason in outcome.reasons.iter().filter(|reason| reason.is_failure()) {
         out::note(&format!("error: {reason}"));
     }

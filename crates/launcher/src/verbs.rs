@@ -22,16 +22,31 @@ pub enum Parsed {
 #[must_use]
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let is_json = wants_json_log(&arguments);
+    out::set_json(is_json);
     let no_colour = arguments.iter().any(|it| it == "--no-color" || it == "--no-colour") || !out::may_colour(false);
     let colour = if no_colour { ColorChoice::Never } else { ColorChoice::Auto };
     let matches = Cli::command().color(colour).try_get_matches_from(arguments);
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Parsed::Cli(Box::new(cli)),
         Err(error) => {
-            drop(error.print());
-            Parsed::Shown(if error.use_stderr() { ExitStatus::Failed } else { ExitStatus::Clean })
+            let is_failure = error.use_stderr();
+            if is_failure && is_json {
+                out::note(&error.render().to_string());
+            } else {
+                out::remember(error.print().and_then(|()| std::io::stdout().flush()));
+            }
+            Parsed::Shown(if is_failure { ExitStatus::Failed } else { ExitStatus::Clean })
         }
     }
+}
+
+/// Is the log on the terminal to be JSON? Looked for before anything is parsed, so that the errors of parsing are JSON, too.
+fn wants_json_log(arguments: &[OsString]) -> bool {
+    let is_flag =
+        arguments.windows(2).any(|pair| matches!(pair, [flag, value] if flag == "--log-format" && value == "json"))
+            || arguments.iter().any(|it| it == "--log-format=json");
+    is_flag || std::env::var_os("KEEL__LOG__FORMAT").is_some_and(|value| value == "json")
 }
 
 /// Does what was asked for.

@@ -153,6 +153,17 @@ impl Layers {
         Ok(())
     }
 
+    /// Variables that look like ours and are not read, because the first two words are parted by one underscore.
+    #[must_use]
+    pub fn misspelled(names: impl Iterator<Item = std::ffi::OsString>) -> Vec<String> {
+        let mut names: Vec<String> = names
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("KEEL_") && !name.starts_with("KEEL__") && name.contains("__"))
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Sets a value from the command line.
     pub fn add_flag(&mut self, flag: &'static str, section: &str, name: &str, value: &str) -> Result<(), LaunchError> {
         let origin = Origin::Flag(flag);
@@ -421,6 +432,12 @@ mod tests {
         assert!(add("KEEL__RUN__SEEDD", "1").contains("did you mean `seed`?"));
         assert!(add("KEEL__RUN", "1").contains("KEEL__SECTION__KEY"));
         assert!(add("KEEL__RUN__SEED", "many").contains("variable KEEL__RUN__SEED: `run.seed` is `many`"));
+    }
+
+    #[test]
+    fn a_variable_with_one_underscore_too_few_is_noticed() {
+        let names = ["KEEL_RUN__SEED", "KEEL__RUN__SEED", "KEEL_SUPERVISED", "KEELX__A", "PATH"];
+        assert_eq!(Layers::misspelled(names.iter().map(Into::into)), ["KEEL_RUN__SEED"]);
     }
 
     #[test]
