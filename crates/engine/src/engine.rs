@@ -25,6 +25,7 @@ pub use wind::WindProgress;
 
 use actions::News;
 use recovery::Reconciliation;
+use status::Totals;
 use wind::Wind;
 
 /// How often strategies may answer news about their own requests within one event.
@@ -94,6 +95,8 @@ pub struct Engine {
     reconciliation: Reconciliation,
     wind: Option<Wind>,
     market_events: u64,
+    /// What the journal held when it was read: what the status tells of this run starts from here.
+    base: Totals,
     fills_part: Part,
     evicted_part: Bag,
     denials: (u64, u32, u64),
@@ -139,6 +142,7 @@ impl Engine {
             reconciliation: Reconciliation::at_start(),
             wind: None,
             market_events: 0,
+            base: Totals::default(),
             fills_part: Part::default(),
             evicted_part: Bag::default(),
             denials: (0, 0, 0),

@@ -179,6 +179,14 @@ pub enum Alarm {
         /// How.
         status: OrderStatus,
     },
+    /// An order that the venue had accepted is unknown to it, for longer than its answers may lag.
+    #[error("order {id} was accepted once and the venue no longer knows it: what became of it is not accounted for")]
+    Missing {
+        /// Our id.
+        id: ClientOrderId,
+        /// Instrument.
+        instrument: InstrumentId,
+    },
     /// A number does not fit.
     #[error("quantities of order {id} do not fit")]
     Overflow {
@@ -201,6 +209,7 @@ impl Alarm {
             | Self::FillMismatch { .. }
             | Self::Overfill { .. }
             | Self::FillBeyondMemory { .. }
+            | Self::Missing { .. }
             | Self::Overflow { .. } => true,
             Self::Adopted { .. }
             | Self::ForeignOrder { .. }

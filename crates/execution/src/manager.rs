@@ -264,6 +264,9 @@ impl OrderManager {
         let Some(order) = self.slot_mut(slot) else { return };
         let from = order.state;
         order.was_accepted |= matches!(step, Step::Exists | Step::NewTrade | Step::Ends);
+        if matches!(step, Step::Exists | Step::NewTrade | Step::Ends) {
+            (order.is_missing, order.is_doubted, order.not_found_since) = (false, false, Timestamp::ZERO);
+        }
         match next(from, step) {
             Next::Stay => {}
             Next::To(to) => {
@@ -440,6 +443,12 @@ impl OrderManager {
         let mut all: Vec<&Order> = self.slots.iter().flatten().collect();
         all.sort_unstable_by_key(|order| order.ordinal);
         all
+    }
+
+    /// Open orders that were not on a complete list of the venue and about which it has not answered yet.
+    #[must_use]
+    pub fn doubted_count(&self) -> usize {
+        self.open().filter(|order| order.is_doubted).count()
     }
 
     /// Orders whose outcome or whose fills are still owed.

@@ -89,7 +89,14 @@ pub struct Order {
     pub was_accepted: bool,
     /// Was it open when a former process ended? What was wanted of it then is not known.
     pub is_restored: bool,
+    /// It was accepted once, and the venue has said for longer than its answers may lag that it does not know it. It is not
+    /// closed by that: fills may still be owed.
+    pub is_missing: bool,
     pub(crate) ordinal: u64,
+    /// It was not on a complete list of open orders, and the question about it is not answered yet.
+    pub(crate) is_doubted: bool,
+    /// Since when the venue says that it does not know it; zero while it does.
+    pub(crate) not_found_since: Timestamp,
     pub(crate) query: Schedule,
     pub(crate) fills: Schedule,
     pub(crate) cancel_retry: Schedule,
@@ -119,7 +126,10 @@ impl Order {
             is_restored: false,
             ts_created: now,
             ts_changed: now,
+            is_missing: false,
             ordinal,
+            is_doubted: false,
+            not_found_since: Timestamp::ZERO,
             query: Schedule::default(),
             fills: Schedule::default(),
             cancel_retry: Schedule::default(),

@@ -1,7 +1,8 @@
 //! What a running system publishes about itself, for people and for the escape path.
 
 use crate::{
-    Balance, ClientOrderId, InstrumentId, Notional, OrderPurpose, Price, Quantity, Side, Timestamp, VenueOrderId,
+    Asset, Balance, ClientOrderId, InstrumentId, Notional, OrderPurpose, OrderType, Price, Quantity, Side, Timestamp,
+    VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,12 @@ pub struct OpenOrderView {
     pub purpose: OrderPurpose,
     /// State of our order machine, in words (`Live`, `Unknown`, `Settling`, …).
     pub state: String,
+    /// What kind of order it is.
+    #[serde(default)]
+    pub order_type: Option<OrderType>,
+    /// Trigger price, where there is one.
+    #[serde(default)]
+    pub stop_price: Option<Price>,
 }
 
 /// A position that is not flat.
@@ -56,7 +63,8 @@ pub struct PositionView {
     pub is_protected: bool,
 }
 
-/// The state of a run at one moment.
+/// The state of a run at one moment. Counts, fees and realised profit are of this run: they start when the journal has been
+/// read. Open orders, positions and balances are what is held now, whichever run it comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusSnapshot {
     /// Engine time.
@@ -83,4 +91,19 @@ pub struct StatusSnapshot {
     pub fees: Notional,
     /// Market events processed.
     pub market_events: u64,
+    /// The account's quote asset.
+    #[serde(default)]
+    pub quote_asset: Option<Asset>,
+    /// Fees by asset, as they were paid.
+    #[serde(default)]
+    pub fees_by_asset: Vec<(Asset, Notional)>,
+    /// All fees in the quote asset, those paid in another asset at its last price; `None` where a price is missing.
+    #[serde(default)]
+    pub fees_valued: Option<Notional>,
+    /// Profit of what is still open, in the quote asset; `None` where a price is missing.
+    #[serde(default)]
+    pub unrealized: Option<Notional>,
+    /// Realised and unrealised profit less all fees, in the quote asset; `None` where a price is missing.
+    #[serde(default)]
+    pub profit_after_fees: Option<Notional>,
 }

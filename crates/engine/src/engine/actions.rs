@@ -114,6 +114,7 @@ impl Engine {
             | Alarm::Overfill { instrument, .. }
             | Alarm::EndedByVenue { instrument, .. }
             | Alarm::FillBeyondMemory { instrument, .. }
+            | Alarm::Missing { instrument, .. }
             | Alarm::Overflow { instrument, .. } => Some(instrument),
         }
     }

@@ -28,6 +28,8 @@ pub(super) struct Reconciliation {
     open_orders: bool,
     balances: bool,
     fills: u32,
+    /// Are there orders that were not on the venue's list and about which it has not answered yet?
+    doubts: bool,
     since: Timestamp,
     /// When the questions were sent; zero means that none is under way.
     sent: Timestamp,
@@ -43,7 +45,7 @@ impl Reconciliation {
     }
 
     fn is_open(&self) -> bool {
-        self.open_orders || self.balances || self.fills > 0
+        self.open_orders || self.balances || self.fills > 0 || self.doubts
     }
 
     pub(super) fn was_asked(&self) -> bool {
@@ -55,7 +57,7 @@ impl Reconciliation {
     }
 
     pub(super) fn blocker(&self) -> Option<StartBlocker> {
-        if self.open_orders {
+        if self.open_orders || self.doubts {
             Some(StartBlocker::OpenOrders)
         } else if self.fills > 0 {
             Some(StartBlocker::Fills)
@@ -98,6 +100,7 @@ impl Engine {
             }
             discarded.drain();
         }
+        self.base = self.totals();
         self.advance(now);
         self.risk.end_replay(risk.as_deref(), self.now);
         let mut actions = std::mem::take(&mut self.actions);
@@ -139,14 +142,18 @@ impl Engine {
 
     /// Ticks off what has been answered.
     pub(super) fn note_answer(&mut self, event: &ExecutionEvent, out: &mut Outbox) {
-        let owed = &mut self.reconciliation;
-        if !owed.is_open() {
+        if !self.reconciliation.is_open() {
             return;
         }
+        let are_doubts = self.reconciliation.is_blocking && self.orders.doubted_count() > 0;
+        let owed = &mut self.reconciliation;
+        let had_doubts = owed.doubts;
+        owed.doubts &= are_doubts;
         match event {
-            ExecutionEvent::OpenOrders(None, _) => owed.open_orders = false,
+            ExecutionEvent::OpenOrders(None, _) => (owed.open_orders, owed.doubts) = (false, are_doubts),
             ExecutionEvent::Balances { complete: true, .. } => owed.balances = false,
             ExecutionEvent::Fills(_) => owed.fills = owed.fills.saturating_sub(1),
+            _ if had_doubts && !are_doubts => {}
             _ => return,
         }
         if !owed.is_open() {

@@ -4,36 +4,115 @@ use super::Engine;
 use crate::digest::{self, Bag, Part, StateDigest};
 use keel_execution::Order;
 use keel_model::{
-    CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Side, StatusSnapshot,
+    Asset, CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Side, StatusSnapshot,
 };
 use sha2::{Digest, Sha256};
 
 /// Decimal places of average prices beyond the tick.
 const AVERAGE_EXTRA_SCALE: u8 = 4;
 
+/// State, in words, of an order that the venue had accepted and does not know any more.
+const MISSING: &str = "Missing at the venue";
+
+/// What is counted from the first record of the journal on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Totals {
+    submitted: u64,
+    denied: u64,
+    rejected: u64,
+    fills: u64,
+    realized: Notional,
+    fees: Vec<(Asset, Notional)>,
+}
+
+impl Totals {
+    /// What came since `base`.
+    fn less(self, base: &Self) -> Self {
+        let since = |(asset, fee): (Asset, Notional)| {
+            let before = base.fees.iter().find(|(known, _)| *known == asset).map_or(Notional::ZERO, |(_, fee)| *fee);
+            (asset, fee.checked_sub(before).unwrap_or(fee))
+        };
+        Self {
+            submitted: self.submitted.saturating_sub(base.submitted),
+            denied: self.denied.saturating_sub(base.denied),
+            rejected: self.rejected.saturating_sub(base.rejected),
+            fills: self.fills.saturating_sub(base.fills),
+            realized: self.realized.checked_sub(base.realized).unwrap_or(self.realized),
+            fees: self.fees.into_iter().map(since).filter(|(_, fee)| !fee.is_zero()).collect(),
+        }
+    }
+}
+
 impl Engine {
     /// The state of the run at this moment. Allocates; not for every tick.
     #[must_use]
     pub fn status(&self) -> StatusSnapshot {
-        let counters = self.orders.counters();
         let quote = self.risk.limits().quote_asset;
-        let is_quoted = |id: InstrumentId| self.instruments.get(id).is_some_and(|known| known.quote == quote);
-        let mut realized = self.portfolio.positions().filter(|position| is_quoted(position.instrument));
-        let realized = realized.try_fold(Notional::ZERO, |sum, position| sum.checked_add(position.realized));
+        let run = self.totals().less(&self.base);
+        let fees = run.fees.iter().find(|(asset, _)| *asset == quote).map_or(Notional::ZERO, |(_, fee)| *fee);
+        let (fees_valued, unrealized) = (self.value_of(&run.fees, quote), self.unrealized(quote));
+        let sum = unrealized.and_then(|open| run.realized.checked_add(open).ok());
         StatusSnapshot {
             ts: self.now,
             trading_state: self.risk.state(),
-            orders_total: counters.submitted,
-            orders_denied: self.risk.denied_total(),
-            orders_rejected: counters.rejected,
-            fills_total: counters.fills,
+            orders_total: run.submitted,
+            orders_denied: run.denied,
+            orders_rejected: run.rejected,
+            fills_total: run.fills,
             open_orders: self.orders.open().map(order_view).collect(),
             positions: self.position_views(),
             balances: self.portfolio.balances().to_vec(),
-            realized: realized.unwrap_or_default(),
-            fees: self.portfolio.fee_in(quote),
+            realized: run.realized,
+            fees,
             market_events: self.market_events,
+            quote_asset: Some(quote),
+            fees_valued,
+            unrealized,
+            profit_after_fees: sum.zip(fees_valued).and_then(|(sum, fees)| sum.checked_sub(fees).ok()),
+            fees_by_asset: run.fees,
         }
+    }
+
+    /// Everything counted since the first record of the journal.
+    pub(super) fn totals(&self) -> Totals {
+        let counters = self.orders.counters();
+        let quote = self.risk.limits().quote_asset;
+        let quoted = self.portfolio.positions().filter(|position| self.is_quoted(position.instrument, quote));
+        let mut realized = quoted.map(|position| position.realized);
+        let realized = realized.try_fold(Notional::ZERO, |sum, it| sum.checked_add(it)).unwrap_or_default();
+        Totals {
+            submitted: counters.submitted,
+            denied: self.risk.denied_total(),
+            rejected: counters.rejected,
+            fills: counters.fills,
+            realized,
+            fees: self.portfolio.fees().to_vec(),
+        }
+    }
+
+    fn is_quoted(&self, id: InstrumentId, quote: Asset) -> bool {
+        self.instruments.get(id).is_some_and(|known| known.quote == quote)
+    }
+
+    /// Amounts of several assets in `quote`, at what selling them would bring now.
+    fn value_of(&self, amounts: &[(Asset, Notional)], quote: Asset) -> Option<Notional> {
+        amounts.iter().try_fold(Notional::ZERO, |sum, (asset, amount)| {
+            if *asset == quote || amount.is_zero() {
+                return sum.checked_add(*amount).ok();
+            }
+            let market = self.instruments.iter().find(|known| known.base == *asset && known.quote == quote)?;
+            let price = self.closing_price(market.id, Side::Sell)?;
+            sum.checked_add(Notional::of(price, amount.to_quantity().ok()?)).ok()
+        })
+    }
+
+    fn unrealized(&self, quote: Asset) -> Option<Notional> {
+        let open = self.portfolio.positions().filter(|position| !position.is_flat());
+        open.filter(|position| self.is_quoted(position.instrument, quote)).try_fold(Notional::ZERO, |sum, position| {
+            let closing_side = if position.quantity.is_positive() { Side::Sell } else { Side::Buy };
+            let price = self.closing_price(position.instrument, closing_side)?;
+            sum.checked_add(position.unrealized(price).ok()?).ok()
+        })
     }
 
     fn position_views(&self) -> Vec<PositionView> {
@@ -196,6 +275,8 @@ fn order_view(order: &Order) -> OpenOrderView {
         cum_quantity: order.filled,
         price: intent.price,
         purpose: intent.purpose,
-        state: order.state.to_string(),
+        state: if order.is_missing { MISSING.to_owned() } else { order.state.to_string() },
+        order_type: Some(intent.order_type),
+        stop_price: intent.stop_price,
     }
 }

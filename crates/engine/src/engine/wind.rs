@@ -48,6 +48,8 @@ pub struct WindProgress {
     pub positions_left: usize,
     /// Positions that the policy wants closed and that could not be, in as many tries as are allowed.
     pub positions_given_up: usize,
+    /// Orders that the venue had accepted and does not know any more: nothing is left to cancel, and they stay unaccounted for.
+    pub orders_missing: usize,
     /// Orders that stay by policy.
     pub orders_kept: usize,
 }
@@ -68,6 +70,10 @@ impl Engine {
         let wind = self.wind.as_ref()?;
         let mut progress = WindProgress::default();
         for order in self.orders.open() {
+            if order.is_missing {
+                progress.orders_missing += 1;
+                continue;
+            }
             match order.state {
                 OrderState::Unknown | OrderState::Settling => progress.unresolved += 1,
                 OrderState::Intent | OrderState::Armed | OrderState::Sent => progress.in_flight += 1,

@@ -181,16 +181,10 @@ impl OrderManager {
         let Some(order) = self.order_mut(id) else { return };
         match order.state {
             // What was at the venue once was accepted, whatever a question says now.
-            OrderState::Unknown if order.was_accepted => {
-                self.query_later(id, None, now);
-                return;
-            }
+            OrderState::Unknown if order.was_accepted => return self.on_accepted_not_found(id, now, out),
             OrderState::Unknown => {}
             // An order that lives here and is not found there: replica lag, or worse. Keep asking; it never closes by this.
-            OrderState::Live | OrderState::Settling => {
-                self.query_later(id, None, now);
-                return;
-            }
+            OrderState::Live | OrderState::Settling => return self.on_accepted_not_found(id, now, out),
             _ => {
                 order.query.stop();
                 return;
@@ -215,6 +209,23 @@ impl OrderManager {
         } else {
             self.query_later(id, Some(fence.since(venue_time)), now);
         }
+    }
+
+    /// An order that the venue once had, and does not know now: lag at first, beyond the bound of lag a contradiction that a
+    /// person must look at. It is asked about further on and never closed by this: fills may be owed.
+    fn on_accepted_not_found(&mut self, id: ClientOrderId, now: Timestamp, out: &mut Actions) {
+        self.query_later(id, None, now);
+        let bound = Duration::from_millis(self.bound_ms(now));
+        let Some(order) = self.order_mut(id) else { return };
+        if order.not_found_since == Timestamp::ZERO {
+            order.not_found_since = now;
+        }
+        if order.is_missing || now.since(order.not_found_since) <= bound {
+            return;
+        }
+        (order.is_missing, order.is_doubted) = (true, false);
+        let instrument = order.new.intent.instrument;
+        self.alarm(Alarm::Missing { id, instrument }, out);
     }
 
     /// How far queries may lag: longer while the venue answers 5xx.
@@ -263,6 +274,7 @@ impl OrderManager {
         }));
         for slot in &missing {
             if let Some(order) = self.slot_mut(*slot) {
+                order.is_doubted = !order.is_missing;
                 order.query.start(now);
             }
         }

@@ -643,3 +643,25 @@ fn a_duplicate_id_reject_proves_nothing() {
     desk.event(&ExecutionEvent::Submit(id(1), SubmitOutcome::Rejected(reject(RejectReason::DuplicateId))));
     assert_eq!(desk.state(), OrderState::Unknown);
 }
+
+#[test]
+fn an_accepted_order_that_the_venue_no_longer_knows_is_an_alarm_and_never_closes_by_itself() {
+    let mut desk = Desk::new();
+    desk.submit(1).sent(1).event(&ack(1, OrderStatus::New, vec![]));
+    desk.event(&ExecutionEvent::OpenOrders(None, vec![]));
+    assert_eq!(desk.manager.doubted_count(), 1);
+    let not_found = ExecutionEvent::Query(id(1), QueryOutcome::NotFound { venue_time_before: None });
+    desk.event(&not_found);
+    let order = desk.manager.get(id(1)).unwrap();
+    assert!(!order.is_missing, "lag is possible");
+    desk.wait(60_000).event(&not_found);
+    let order = desk.manager.get(id(1)).unwrap();
+    assert!(order.is_missing);
+    assert_eq!((order.state, desk.manager.doubted_count(), desk.manager.open_count()), (OrderState::Live, 0, 1));
+    assert_eq!(desk.manager.counters().alarms, 1, "told once");
+    desk.event(&not_found);
+    assert_eq!(desk.manager.counters().alarms, 1, "told once");
+    // Found again: it is what the venue says.
+    desk.event(&ExecutionEvent::Query(id(1), QueryOutcome::Found(snapshot(1, OrderStatus::New, "0"))));
+    assert!(!desk.manager.get(id(1)).unwrap().is_missing);
+}
