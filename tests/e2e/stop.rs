@@ -22,7 +22,7 @@ fn a_dump_does_not_stop() {
     let launcher = Launcher::new();
     let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");
-    for signal in [Signal::USR1, Signal::QUIT] {
+    for signal in [Signal::USR1, Signal::USR2, Signal::QUIT] {
         running.signal(signal);
         running.until("--- end of dump ---");
     }
@@ -42,12 +42,41 @@ fn two_signals_hurry_and_still_cancel_and_flush() {
     running.signal(Signal::INT);
     running.signal(Signal::INT);
     let ended = running.wait();
-    assert!(matches!(ended.code, Some(130 | 1)), "{:?}\n{}", ended.code, ended.stderr);
+    // Nothing failed: what a second signal cuts is no leak and no error.
+    let ended = assert_clean(ended, 130);
     for step in ["close-gate", "stop-coordinator", "flush-store"] {
         let line = ended.stdout.lines().find(|line| line.starts_with(step)).unwrap_or_default();
         assert!(line.ends_with("done"), "{step}: {line:?}\n{}", ended.stdout);
     }
     assert_eq!(ended.line("order of unknown state:"), "none");
+}
+
+#[test]
+fn a_second_signal_hurries_and_the_first_decides_the_code() {
+    for (first, code) in [(Signal::TERM, 0), (Signal::INT, 130)] {
+        for between_ms in [1u64, 5, 20] {
+            let launcher = Launcher::new();
+            let mut running = launcher.start(&["--paper"]);
+            running.until("trading: ready");
+            running.signal(first);
+            std::thread::sleep(Duration::from_millis(between_ms));
+            running.signal(Signal::INT);
+            assert_clean(running.wait(), code);
+        }
+    }
+}
+
+#[test]
+fn a_signal_is_heard_from_the_first_moment_of_the_process() {
+    for round in 0..20u64 {
+        let (signal, code) = if round % 2 == 0 { (Signal::INT, 130) } else { (Signal::TERM, 0) };
+        let launcher = Launcher::new();
+        let running = launcher.start(&["--paper"]);
+        // Main is reached well within this on any machine that is not overloaded; before it nobody can hear.
+        std::thread::sleep(Duration::from_millis(15 + round * 3));
+        running.signal(signal);
+        running.wait().expect_code(code).expect_stderr("CLEANUP COMPLETED SUCCESSFULLY");
+    }
 }
 
 #[test]
@@ -61,6 +90,11 @@ fn three_signals_leave_at_once() {
     }
     let ended = running.wait();
     assert!(matches!(ended.code, Some(130 | 1)), "{:?}\n{}", ended.code, ended.stderr);
+    // Whether it ends by itself or by force, it says what is left and with which code it goes.
+    for needle in ["still open: orders", "open positions", "exit code: "] {
+        let is_told = ended.stdout.contains(needle) || ended.stderr.contains(needle);
+        assert!(is_told, "{needle} is not in\n{}\n{}", ended.stdout, ended.stderr);
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ pub fn supervise(settings: Restart, arguments: Vec<OsString>) -> Result<ExitStat
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     runtime.block_on(async {
         let mut signals = Signals::install().map_err(failed)?;
+        keel_lifecycle::release_signals();
         let clock = Clock::system();
         let (mut restarts, mut failures) = (0u64, 0u32);
         loop {

@@ -62,6 +62,7 @@ struct Signals {
     hangup: Signal,
     quit: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -73,6 +74,7 @@ impl Signals {
             hangup: one("SIGHUP", SignalKind::hangup())?,
             quit: one("SIGQUIT", SignalKind::quit())?,
             user1: one("SIGUSR1", SignalKind::user_defined1())?,
+            user2: one("SIGUSR2", SignalKind::user_defined2())?,
         })
     }
 
@@ -84,14 +86,15 @@ impl Signals {
             Some(()) = self.hangup.recv() => Some(StopReason::Hangup),
             Some(()) = self.quit.recv() => None,
             Some(()) = self.user1.recv() => None,
+            Some(()) = self.user2.recv() => None,
             else => std::future::pending().await,
         }
     }
 }
 
 impl ControlPlane {
-    /// Starts the control thread and, with `signals`, installs the handlers for SIGINT, SIGTERM, SIGHUP, SIGQUIT and
-    /// SIGUSR1 before it returns.
+    /// Starts the control thread and, with `signals`, installs the handlers for SIGINT, SIGTERM, SIGHUP, SIGQUIT,
+    /// SIGUSR1 and SIGUSR2 before it returns, and takes those that [`hold_signals`](crate::hold_signals) held back.
     ///
     /// # Errors
     /// When the thread, its runtime or a handler cannot be had; then nothing is left running.
@@ -123,6 +126,9 @@ impl ControlPlane {
                         return;
                     }
                 };
+                if installed.is_some() {
+                    crate::signal_mask::release_signals();
+                }
                 drop(ready.try_send(Ok(Handle::current())));
                 control_loop(&in_thread, installed).await;
             });
@@ -148,7 +154,7 @@ impl ControlPlane {
         self.handle.clone()
     }
 
-    /// Adds a section to what SIGQUIT and SIGUSR1 print, such as queues and open orders. It must not block.
+    /// Adds a section to what SIGQUIT, SIGUSR1 and SIGUSR2 print, such as queues and open orders. It must not block.
     pub fn on_dump(&self, title: impl Into<String>, dump: impl Fn() -> String + Send + Sync + 'static) {
         self.shared.dumps.lock().push((title.into(), Box::new(dump)));
     }
@@ -228,7 +234,11 @@ impl Shared {
     /// First: orderly. Second: urgent. Third: abort.
     fn on_stop_signal(&self, reason: StopReason, seen: u32) {
         let name = reason.to_string();
-        self.stop.request(reason);
+        if seen == 1 {
+            self.stop.request(reason);
+        } else {
+            self.stop.hurry(reason);
+        }
         match seen {
             1 => console_line(&format!("{name}: stopping in order; again to hurry, a third time to leave at once")),
             2 => {

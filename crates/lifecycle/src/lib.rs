@@ -29,13 +29,14 @@ mod reason;
 mod registry;
 mod run;
 mod scope;
+mod signal_mask;
 mod supervisor;
 mod thread;
 mod watchdog;
 
 pub use alert::{Alert, AlertHub, Severity};
 pub use clock::{Clock, Deadline};
-pub use console::console_line;
+pub use console::{console_line, set_console_json};
 pub use control::ControlPlane;
 pub use error::{LifecycleError, PlanError};
 pub use exit::ExitStatus;
@@ -55,6 +56,7 @@ pub use reason::{StopReason, StopRequest, StopSignal, Urgency};
 pub use registry::{TaskInfo, TaskRegistry};
 pub use run::{Lifecycle, LifecycleConfig, Program, RunContext, RunOutcome, RuntimeKind};
 pub use scope::{CleanupReport, CleanupScope};
+pub use signal_mask::{hold_signals, release_signals};
 pub use supervisor::{
     GroupReport, RestartPolicy, Supervisor, TaskEnd, TaskFailure, TaskGroup, TaskHandle, TaskKind, TaskOutput,
 };

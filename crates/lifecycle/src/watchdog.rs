@@ -99,6 +99,7 @@ impl std::fmt::Display for EscapeCause {
 type EscapeFuture = Pin<Box<dyn Future<Output = String> + Send>>;
 type EscapeFn = Box<dyn Fn(EscapeCause) -> EscapeFuture + Send + Sync>;
 type LastWord = Arc<dyn Fn() + Send + Sync>;
+type LeftFn = Arc<dyn Fn() -> String + Send + Sync>;
 type ExitFn = Box<dyn Fn(u8) + Send>;
 
 #[derive(Default)]
@@ -110,6 +111,7 @@ struct State {
     stop_allowed: Duration,
     escape: Option<EscapeFn>,
     last_words: Vec<LastWord>,
+    left: Vec<LeftFn>,
 }
 
 struct Shared {
@@ -228,6 +230,12 @@ impl Watchdog {
     /// Something to flush before the process is ended by force, such as a log file. All together have a short limit.
     pub fn on_last_words(&self, flush: impl Fn() + Send + Sync + 'static) {
         self.shared.state.lock().last_words.push(Arc::new(flush));
+    }
+
+    /// What stays when the process is ended by force, such as open orders and positions: printed then, within a short limit.
+    /// It must not wait for the trading runtime.
+    pub fn on_left(&self, left: impl Fn() -> String + Send + Sync + 'static) {
+        self.shared.state.lock().left.push(Arc::new(left));
     }
 
     /// Ends the watchdog: the process can be trusted to end by itself. Returns when its thread has ended.
@@ -412,13 +420,22 @@ fn end_process(shared: &Shared, watch: &Watch, cause: &EscapeCause, exit: &ExitF
     within(shared.config.last_words_limit, move || first.iter().for_each(|line| console_line(line)));
     // After a third signal nothing is waited for any more.
     let escaped = if *cause == EscapeCause::Aborted { None } else { Some(shared.escape(cause)) };
-    let words = shared.state.lock().last_words.clone();
+    let (words, left) = {
+        let state = shared.state.lock();
+        (state.last_words.clone(), state.left.clone())
+    };
+    within(shared.config.last_words_limit, move || {
+        left.iter()
+            .flat_map(|left| left().lines().map(str::to_owned).collect::<Vec<_>>())
+            .for_each(|line| console_line(&line));
+    });
     let errors = 1 + live.len() + leases.len();
     within(shared.config.last_words_limit, move || {
         if let Some(escaped) = escaped {
             console_line(&format!("watchdog: escape path: {escaped}"));
         }
         console_line(&crate::run::final_line(errors));
+        console_line(&format!("exit code: {}", crate::exit::ExitStatus::Failed));
         words.iter().for_each(|flush| flush());
     });
     exit(crate::exit::ExitStatus::Failed.code());

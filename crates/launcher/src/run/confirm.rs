@@ -19,7 +19,11 @@ pub fn check(config: &Config, named: Option<&str>) -> Result<(), LaunchError> {
     }
     out::note(&format!("This trades REAL MONEY on account '{}'. Type YES to go on:", config.account));
     let mut answer = String::new();
-    match std::io::stdin().lock().read_line(&mut answer) {
+    // Nothing has begun, so Ctrl+C simply ends it here.
+    keel_lifecycle::release_signals();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    keel_lifecycle::hold_signals();
+    match read {
         Ok(_) if answer.trim() == "YES" => Ok(()),
         _ => Err(refused()),
     }

@@ -5,7 +5,7 @@ use super::market::{self, Access};
 use super::observe;
 use super::parts::{Shared, control_group, group, groups};
 use super::venue::{VenueProcess, off_runtime, watch_end};
-use super::{banner, strategies};
+use super::{banner, strategies, summary};
 use crate::config::secrets::Keys;
 use crate::config::{Config, DurabilityChoice, Venue};
 use crate::error::LaunchError;
@@ -28,6 +28,8 @@ use std::time::Duration;
 
 /// The thread that opens the journal; the stop waits for it.
 pub const OPEN_JOURNAL: &str = "open-journal";
+/// How long the last words wait for the list of parts.
+const LAST_LOOK_LIMIT: Duration = Duration::from_millis(50);
 /// Longest wait for recovery.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(60);
 /// Longest wait for the first record of the session.
@@ -40,6 +42,7 @@ const STUCK_STOP: Duration = Duration::from_secs(10);
 
 /// Brings everything up.
 pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> Result<(), LaunchError> {
+    prepare_for_the_worst(&context, &shared);
     // Side by side: the journal waits for the disk, the venue for its sockets.
     let (journal, access) =
         tokio::join!(open_journal(&context, &shared), market::open(&context, &shared, keys.as_ref()));
@@ -58,6 +61,33 @@ pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> R
     engine.started(RECOVERY_LIMIT).await.map_err(failed)?;
     trading.announce(&engine);
     Ok(())
+}
+
+/// What is told when the process must be ended by force. The report of an earlier run in this folder goes: it says nothing
+/// about this one.
+fn prepare_for_the_worst(context: &RunContext, shared: &Shared) {
+    drop(std::fs::remove_file(shared.folder.join("report.json")));
+    let shared = shared.clone();
+    context.watchdog.on_left(move || {
+        let (engine, instruments) = match shared.parts.try_lock_for(LAST_LOOK_LIMIT) {
+            Some(parts) => (parts.engine.clone(), parts.instruments.clone()),
+            None => return "open orders, open positions: not known, look at the venue".to_owned(),
+        };
+        let Some(engine) = engine else {
+            return "open orders, open positions: trading had not begun or had ended".to_owned();
+        };
+        let left = summary::left_open(&engine.status(), &instruments);
+        let section = |title: &str, lines: &[String]| match lines {
+            [] => format!("{title}: none"),
+            lines => format!("{title}: {}\n  {}", lines.len(), lines.join("\n  ")),
+        };
+        [
+            section("still open: orders", &left.orders),
+            section("order of unknown state", &left.unknown_orders),
+            section("open positions", &left.positions),
+        ]
+        .join("\n")
+    });
 }
 
 /// Opens the journal on a thread of its own, because it waits for the disk.

@@ -282,7 +282,7 @@ impl Runner {
     ) {
         let Kind { name, essential, closes } = self.kinds[at].clone();
         let report = StepReport { name, essential, closes, started, took, budget, outcome, notes };
-        let took_ms = took.as_secs_f64() * 1e3;
+        let took_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         if report.is_failure() {
             tracing::error!(step = report.name, outcome = %report.outcome, took_ms, "stop step failed; the next ones still run");
         } else {
