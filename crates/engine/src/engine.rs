@@ -21,6 +21,7 @@ mod status;
 mod wind;
 
 pub use recovery::RecoveredRecord;
+pub use status::MISSING;
 pub use wind::WindProgress;
 
 use actions::News;

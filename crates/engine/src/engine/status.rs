@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 const AVERAGE_EXTRA_SCALE: u8 = 4;
 
 /// State, in words, of an order that the venue had accepted and does not know any more.
-const MISSING: &str = "Missing at the venue";
+pub const MISSING: &str = "Missing at the venue";
 
 /// What is counted from the first record of the journal on.
 #[derive(Clone, Debug, Default)]

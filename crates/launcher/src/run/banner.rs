@@ -67,8 +67,9 @@ pub const fn exit_name(policy: keel_model::ExitPolicy) -> &'static str {
 /// One line of life.
 #[must_use]
 pub fn heartbeat(after: Duration, status: &StatusSnapshot, peak: &ResourcePeak) -> String {
+    let unit = status.quote_asset.map(|asset| format!(" {asset}")).unwrap_or_default();
     format!(
-        "heartbeat: {:.0} s, {:?}, orders {} (open {}, denied {}, rejected {}), fills {}, realised {}, market events {}, {:.1} MiB at most",
+        "heartbeat: {:.0} s, {:?}, orders {} (open {}, denied {}, rejected {}), fills {}, realised {}{unit}, market events {}, {:.1} MiB at most",
         after.as_secs_f64(),
         status.trading_state,
         status.orders_total,

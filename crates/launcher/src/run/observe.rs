@@ -1,23 +1,21 @@
 //! What the engine tells: log lines for people, and counts for the summary.
 
 use keel_engine::Notice;
-use keel_execution::{Alarm, Change};
-use keel_model::{Asset, FeedState, Instruments, Notional, StreamKind, Timestamp};
+use keel_execution::{Alarm, Change, OrderState};
+use keel_model::{ClientOrderId, ExitPolicy, FeedState, Instruments, StreamKind, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most alarms that the summary repeats; further ones are counted.
 const ALARMS_MAX: usize = 20;
-/// Most assets that fees are counted in.
-const ASSETS_MAX: usize = 1_000;
 
 /// What was told so far.
 #[derive(Debug, Default)]
 pub struct Tally {
     counts: BTreeMap<&'static str, u64>,
     alarms: Vec<String>,
-    fees: BTreeMap<Asset, Notional>,
+    ended_at_stop: Option<u64>,
 }
 
 impl Tally {
@@ -30,21 +28,6 @@ impl Tally {
         if self.alarms.len() < ALARMS_MAX {
             self.alarms.push(text);
         }
-    }
-
-    fn fee(&mut self, asset: Asset, amount: Notional) {
-        if self.fees.len() >= ASSETS_MAX && !self.fees.contains_key(&asset) {
-            return;
-        }
-        let sum = self.fees.entry(asset).or_default();
-        *sum = sum.checked_add(amount).unwrap_or(*sum);
-    }
-
-    /// Fees by asset, exact.
-    #[must_use]
-    pub fn fees(&self) -> Vec<(String, String)> {
-        let fees = self.fees.iter().filter(|(_, amount)| !amount.is_zero());
-        fees.map(|(asset, amount)| (asset.to_string(), amount.normalized().to_string())).collect()
     }
 
     /// What is worth a line in the summary.
@@ -73,14 +56,12 @@ fn observe(tally: &Mutex<Tally>, instruments: &Instruments, notice: &Notice) {
     let symbol = |id| super::summary::symbol(id, instruments);
     match notice {
         Notice::Fill { id, fill, .. } => {
-            tally.lock().fee(fill.fee_asset, fill.fee);
             tracing::info!(
                 order = %id, side = ?fill.side, quantity = %fill.quantity.normalized(), price = %fill.price.normalized(), liquidity = ?fill.liquidity,
                 "fill {}", symbol(fill.instrument)
             );
         }
-        Notice::Order { id, from, to, change: Change::Plain, .. } => tracing::debug!(order = %id, %from, %to, "order"),
-        Notice::Order { id, to, change, .. } => tracing::info!(order = %id, %to, ?change, "order"),
+        Notice::Order { id, from, to, change, .. } => on_order(tally, *id, *from, *to, *change),
         Notice::Denied(denied) => tracing::info!(%denied, "denied by risk"),
         Notice::DeniedMore { count } => tracing::info!(count, "further denials by risk"),
         Notice::Alarm { alarm, held } => {
@@ -89,7 +70,7 @@ fn observe(tally: &Mutex<Tally>, instruments: &Instruments, notice: &Notice) {
                 tally.lock().count("foreign orders and fills seen and left alone", 1);
                 tracing::info!(%alarm, "not ours");
             } else {
-                tracing::warn!(%alarm, ?held, "alarm");
+                tracing::warn!(%alarm, held = held.as_deref().unwrap_or("none"), "alarm");
                 tally.lock().alarm(held.map_or_else(|| alarm.to_string(), |held| format!("{alarm} ({held} is held)")));
             }
         }
@@ -129,6 +110,36 @@ fn on_feed(
     }
 }
 
+fn on_order(tally: &Mutex<Tally>, id: ClientOrderId, from: OrderState, to: OrderState, change: Change) {
+    if to == OrderState::Done
+        && let Some(ended) = tally.lock().ended_at_stop.as_mut()
+    {
+        *ended += 1;
+    }
+    let why = match change {
+        Change::Plain => return tracing::debug!(order = %id, %from, %to, "order"),
+        Change::Rejected(reject) => {
+            format!("the venue refused it: {:?}, code {}, {}", reject.reason, reject.code, reject.text)
+        }
+        Change::NotSent(reason) => format!("it was not sent: {reason:?}"),
+        Change::Unknown(reason) => format!("its fate is not known: {reason:?}"),
+        Change::Resurrected => "it has risen again".to_owned(),
+    };
+    tracing::info!(order = %id, %to, why, "order");
+}
+
+fn on_wound(tally: &Mutex<Tally>, policy: ExitPolicy) {
+    let at_exit = super::banner::exit_name(policy);
+    let ended = tally.lock().ended_at_stop.take().unwrap_or_default();
+    match ended {
+        _ if policy == ExitPolicy::Keep => {
+            tracing::info!(at_exit, "orders and positions stay as they are: nothing was asked")
+        }
+        0 => tracing::info!(at_exit, "nothing to cancel"),
+        ended => tracing::info!(at_exit, ended, "orders are as the exit policy asks for, confirmed by the venue"),
+    }
+}
+
 fn on_state(tally: &Mutex<Tally>, notice: &Notice) {
     match notice {
         Notice::TradingState { from, to } => tracing::info!(?from, ?to, "what risk allows has changed"),
@@ -142,10 +153,11 @@ fn on_state(tally: &Mutex<Tally>, notice: &Notice) {
             tally.lock().count("requests of strategies beyond the bound", u64::from(*count));
             tracing::warn!(?strategy, count, "a strategy asked for more in one event than is taken");
         }
-        Notice::Winding(policy) => tracing::info!(?policy, "bringing orders to what the exit policy asks for"),
-        Notice::Wound(policy) => {
-            tracing::info!(?policy, "orders are as the exit policy asks for, confirmed by the venue")
+        Notice::Winding(policy) => {
+            tally.lock().ended_at_stop = Some(0);
+            tracing::info!(at_exit = super::banner::exit_name(*policy), "the exit policy is carried out");
         }
+        Notice::Wound(policy) => on_wound(tally, *policy),
         Notice::EmergencyStop(reason) => {
             tally.lock().alarm(format!("emergency stop: {reason}"));
             tracing::error!(reason, "emergency stop");

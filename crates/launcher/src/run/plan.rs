@@ -153,7 +153,7 @@ async fn wind(context: RunContext, shared: Shared, stop: StopContext) -> Result<
         (WindOutcome::Wound, _) => Ok(()),
         (outcome, _) if policy == ExitPolicy::Keep && outcome == WindOutcome::Ended => Ok(()),
         (outcome, Some(report)) if report.unconfirmed() == 0 => {
-            Err(format!("the engine could not ({outcome:?}); the escape path cancelled the orders").into())
+            Err(format!("the engine could not ({outcome:?}); each cancel of the escape path was answered").into())
         }
         (outcome, _) => Err(format!("not confirmed by the venue ({outcome:?})").into()),
     }

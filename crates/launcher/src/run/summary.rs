@@ -2,7 +2,7 @@
 //! session's folder). It is written from the last published state after the stop, so it says what is, not what was meant.
 
 use keel_lifecycle::{ExitStatus, LeakReport, ResourcePeak, StopReason, StopReport};
-use keel_model::{Instruments, Notional, OpenOrderView, PositionView, Rounding, StatusSnapshot};
+use keel_model::{Instruments, Notional, OpenOrderView, OrderType, PositionView, Rounding, StatusSnapshot};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -87,13 +87,15 @@ pub struct Summary {
 /// What stays at the venue, out of the last state.
 #[must_use]
 pub fn left_open(status: &StatusSnapshot, instruments: &Instruments) -> Left {
-    let is_unknown = |order: &&OpenOrderView| order.state.eq_ignore_ascii_case("unknown");
+    let is_missing = |order: &OpenOrderView| order.state == keel_engine::MISSING;
+    let is_unknown = |order: &&OpenOrderView| order.state.eq_ignore_ascii_case("unknown") || is_missing(order);
     let order = |order: &OpenOrderView| order_line(order, instruments);
     let position = |position: &PositionView| {
         let value =
             position.unrealized.map_or_else(|| "no price".to_owned(), |value| format!("unrealised {}", money(value)));
+        let unit = instruments.get(position.instrument).map_or_else(String::new, |known| format!(" {}", known.quote));
         let (quantity, average) = (position.quantity.normalized(), position.average_price.normalized());
-        format!("{} {quantity} at {average} ({value})", symbol(position.instrument, instruments))
+        format!("{} {quantity} at {average} ({value}{unit})", symbol(position.instrument, instruments))
     };
     Left {
         orders: status.open_orders.iter().filter(|it| !is_unknown(it)).map(order).collect(),
@@ -103,10 +105,30 @@ pub fn left_open(status: &StatusSnapshot, instruments: &Instruments) -> Left {
     }
 }
 
+/// Fees of this run by asset, exact.
+#[must_use]
+pub fn fees(status: &StatusSnapshot) -> Vec<(String, String)> {
+    status.fees_by_asset.iter().map(|(asset, fee)| (asset.to_string(), fee.normalized().to_string())).collect()
+}
+
 /// One order in one line.
 #[must_use]
 pub fn order_line(order: &OpenOrderView, instruments: &Instruments) -> String {
-    let price = order.price.map_or_else(|| "market".to_owned(), |price| format!("at {}", price.normalized()));
+    let trigger = order.stop_price.map(|price| format!(", trigger {}", price.normalized())).unwrap_or_default();
+    let price = order.price.map(|price| format!("at {}", price.normalized()));
+    let price = match (order.order_type, price) {
+        (Some(kind), price) if kind.has_stop_price() => {
+            let price = price.map(|price| format!(" {price}")).unwrap_or_default();
+            format!("{}{price}{trigger}", type_name(kind))
+        }
+        (_, price) => price.unwrap_or_else(|| "market".to_owned()),
+    };
+    let state = match order.state.as_str() {
+        keel_engine::MISSING => {
+            "gone at the venue, not accounted for: look it up in the venue's order and trade history"
+        }
+        state => state,
+    };
     let id = order.venue_order_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     format!(
         "{} {:?} {} {price}, filled {}, {:?}, {}, ours {}, theirs {id}",
@@ -115,9 +137,22 @@ pub fn order_line(order: &OpenOrderView, instruments: &Instruments) -> String {
         order.quantity.normalized(),
         order.cum_quantity.normalized(),
         order.purpose,
-        order.state,
+        state,
         order.client_order_id,
     )
+}
+
+/// The kind of an order in the venue's words.
+const fn type_name(kind: OrderType) -> &'static str {
+    match kind {
+        OrderType::Market => "MARKET",
+        OrderType::Limit => "LIMIT",
+        OrderType::LimitMaker => "LIMIT_MAKER",
+        OrderType::StopLoss => "STOP_LOSS",
+        OrderType::StopLossLimit => "STOP_LOSS_LIMIT",
+        OrderType::TakeProfit => "TAKE_PROFIT",
+        OrderType::TakeProfitLimit => "TAKE_PROFIT_LIMIT",
+    }
 }
 
 /// An instrument's symbol.
@@ -177,6 +212,9 @@ impl Summary {
         let status = &self.status;
         let digest = self.state_digest.as_deref().unwrap_or("none, trading never began");
         lines.push(format!("state digest: {digest}"));
+        lines.push(
+            "counts, fees and realised P&L are of this run; positions and unrealised P&L are what is held now".into(),
+        );
         lines.push(format!("orders: {}", status.orders_total));
         lines.push(format!("denied by risk: {}", status.orders_denied));
         lines.push(format!("rejected by the venue: {}", status.orders_rejected));
@@ -184,17 +222,36 @@ impl Summary {
         lines.push(format!("market events: {}", status.market_events));
         let fees = self.fees.iter().map(|(asset, amount)| format!("{amount} {asset}")).collect::<Vec<_>>().join(", ");
         lines.push(format!("fees: {}", if fees.is_empty() { "none" } else { &fees }));
-        lines.push(format!("realised P&L before fees: {}", money(status.realized)));
-        let mut open = status.positions.iter().filter_map(|position| position.unrealized);
-        let open = open.try_fold(Notional::ZERO, |sum, it| sum.checked_add(it).ok());
-        lines.push(format!("unrealised P&L: {}", open.map_or_else(|| "n/a".to_owned(), money)));
+        self.push_profit(lines);
         lines.extend(self.notices.iter().map(|notice| format!("note: {notice}")));
+    }
+
+    fn push_profit(&self, lines: &mut Vec<String>) {
+        let status = &self.status;
+        let unit = status.quote_asset.map(|asset| format!(" {asset}")).unwrap_or_default();
+        let shown = |value: Option<Notional>| value.map_or_else(|| "n/a".to_owned(), money);
+        let with_unit = |value: Option<Notional>| value.map_or_else(|| "n/a".to_owned(), |it| money(it) + &unit);
+        lines.push(format!("realised P&L before fees: {}", with_unit(Some(status.realized))));
+        lines.push(format!("unrealised P&L: {}", with_unit(status.unrealized)));
+        let parts = (money(status.realized), shown(status.unrealized), shown(status.fees_valued));
+        lines.push(format!(
+            "P&L after fees: {} (realised {}, unrealised {}, fees {}; fees in other assets at the last price)",
+            with_unit(status.profit_after_fees),
+            parts.0,
+            parts.1,
+            parts.2
+        ));
     }
 
     fn push_latency(&self, lines: &mut Vec<String>) {
         let measured: Vec<_> = self.latency.iter().filter(|line| line.count > 0).collect();
         if measured.is_empty() {
-            lines.push("latency: n/a, no order was sent".to_owned());
+            let why = match self.status.orders_total {
+                0 => "n/a, no order was sent",
+                _ if self.latency.is_empty() => "not measured on a virtual clock",
+                _ => "n/a, no order was answered",
+            };
+            lines.push(format!("latency: {why}"));
             return;
         }
         let mut rows = vec![["latency", "p50", "p99", "max", "count"].map(str::to_owned).to_vec()];
