@@ -199,3 +199,40 @@ fn rc_13_a_replay_before_any_quote_is_not_a_loss_and_a_real_loss_of_today_is() {
     assert!(replay(ts, "50000"), "-900 of today outlive the restart");
     assert!(!replay(Timestamp::from_ms(1_700_000_000_000 - 3 * 86_400_000), "50000"), "another day's loss is history");
 }
+
+#[test]
+fn counts_are_of_this_run_and_start_where_the_journal_ends() {
+    let mut desk = Desk::new(config());
+    let ts = Timestamp::from_ms(1_699_999_000_000);
+    let reject = keel_model::Reject { reason: keel_model::RejectReason::Filter, code: -1013, text: ReasonText::EMPTY };
+    let records = vec![
+        RecoveredRecord::Intent(ts, intent(old(1), "0.1")),
+        RecoveredRecord::Event(ts, ExecutionEvent::Submit(old(1), SubmitOutcome::Rejected(reject))),
+    ];
+    desk.engine.recover(records, desk.ts(), &mut desk.out);
+    assert_eq!(desk.engine.orders().counters().submitted, 1);
+    let status = desk.engine.status();
+    assert_eq!((status.orders_total, status.orders_rejected), (0, 0));
+}
+
+#[test]
+fn after_the_account_stream_came_back_an_order_off_the_list_is_asked_about_before_exposure_is_allowed() {
+    let mut desk = Desk::started();
+    let id = desk.live(buy("0.1", "59000"));
+    desk.feed(StreamKind::Account, FeedState::Down);
+    desk.feed(StreamKind::Account, FeedState::Live);
+    desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
+    for _ in 0..desk.engine.instruments().len() {
+        desk.execution(ExecutionEvent::Fills(vec![]));
+    }
+    desk.balances("100000", "2");
+    assert_eq!(desk.engine.status().trading_state, TradingState::Reducing, "one question is open");
+    let not_found = ExecutionEvent::Query(id, QueryOutcome::NotFound { venue_time_before: None });
+    desk.execution(not_found.clone());
+    desk.wait(60_000);
+    desk.execution(not_found);
+    let status = desk.engine.status();
+    assert_eq!(status.open_orders[0].state, MISSING);
+    assert_eq!(status.trading_state, TradingState::Active);
+    assert!(desk.engine.risk().snapshot(desk.ts()).held.contains(&BTC), "the instrument waits for a person");
+}
