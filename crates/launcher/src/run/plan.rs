@@ -3,7 +3,7 @@
 use super::parts::{Shared, control_group, group, groups};
 use super::start::OPEN_JOURNAL;
 use super::venue::START_VENUE;
-use keel_gateway::{GateLevel, WindOutcome};
+use keel_gateway::{CoordinatorHandle, GateLevel, WindOutcome};
 use keel_lifecycle::{LeaseKind, PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
 use keel_model::{Command, ExitPolicy};
 use std::time::Duration;
@@ -139,6 +139,7 @@ async fn wind(context: RunContext, shared: Shared, stop: StopContext) -> Result<
     }
     let (tell, told) = tokio::sync::oneshot::channel();
     let limit = stop.inner_limit();
+    let awaited = engine.clone();
     // On the control thread, so that it works while the trading runtime is blocked.
     let task = control_group(&context).spawn("wind", TaskKind::Background, async move {
         let ended = engine.wind_or_escape(policy, &escape, limit).await;
@@ -155,8 +156,19 @@ async fn wind(context: RunContext, shared: Shared, stop: StopContext) -> Result<
         (outcome, Some(report)) if report.unconfirmed() == 0 => {
             Err(format!("the engine could not ({outcome:?}); each cancel of the escape path was answered").into())
         }
-        (outcome, _) => Err(format!("not confirmed by the venue ({outcome:?})").into()),
+        (outcome, _) => {
+            Err(format!("not confirmed by the venue ({outcome:?}); awaited: {}", waiting_for(&awaited)).into())
+        }
     }
+}
+
+/// What the venue still owes us, in words.
+fn waiting_for(engine: &CoordinatorHandle) -> String {
+    let (orders, left) = (engine.board().len(), engine.in_flight());
+    format!(
+        "the end of {orders} open orders, answers to {} placements and {} cancels; is the venue reachable?",
+        left.submits, left.cancels
+    )
 }
 
 /// Refuses new calls, ends those under way, closes every connection; side by side.
