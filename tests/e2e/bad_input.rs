@@ -30,6 +30,11 @@ fn wrong_command_lines_are_exit_1_and_say_what_to_do_never_clap_s_2() {
         (&["--strategy", "market-makr"], "did you mean `market-maker`?"),
         (&["--symbols", "btcusdt"], "'btcusdt' is not a symbol"),
         (&["--max-restarts", "-1"], "--max-restarts"),
+        (&["venue", "--data-dir", "x"], "--data-dir means nothing to `venue`"),
+        (&["new-config", "--json"], "--json means nothing to `new-config`"),
+        (&["--replay", "x", "--speed", "-1"], "`replay.speed`: -1 is outside 0.01 to 100000"),
+        (&["--duration", "-1"], "'-1' is not within 0 and 365d"),
+        (&["--venue", "http://127.0.0.1:1"], "--account KEY:SECRET"),
         (&["venue", "--port", "70000"], "70000 is not in 0..=65535"),
         (&["show-config", "--config", "none.toml"], "cannot read the configuration none.toml"),
     ] {
@@ -43,11 +48,25 @@ fn wrong_command_lines_are_exit_1_and_say_what_to_do_never_clap_s_2() {
 #[test]
 fn help_and_version_are_successes() {
     let launcher = Launcher::new();
-    for (arguments, wanted) in
-        [(&["--help"][..], "Exit codes: 0"), (&["--version"], "launcher 0"), (&["run", "--help"], "--on-exit")]
-    {
+    for (arguments, wanted) in [
+        (&["--help"][..], "Exit codes: 0"),
+        (&["help"], "Exit codes: 0"),
+        (&["help", "run"], "--on-exit"),
+        (&["--version"], "launcher 0"),
+        (&["run", "--help"], "--on-exit"),
+    ] {
         assert!(launcher.run(arguments).expect_code(0).stdout.contains(wanted));
     }
+}
+
+#[test]
+fn the_help_of_a_verb_lists_only_what_means_something_to_it() {
+    let launcher = Launcher::new();
+    let help = launcher.run(&["check", "--help"]).expect_code(0).stdout;
+    for flag in ["--auto-restart", "--max-restarts", "--restart-delay", "--duration", "--infinite", "--confirm-live"] {
+        assert!(!help.contains(flag), "{flag}\n{help}");
+    }
+    assert!(help.contains("--venue") && help.contains("--symbols"), "{help}");
 }
 
 #[test]
@@ -58,6 +77,10 @@ fn wrong_configurations_name_file_line_key_and_remedy() {
         (b"[run]\nseedd = 1\n", "c.toml, line 2: unknown key `run.seedd`; did you mean `seed`?"),
         (b"[run]\nduration_s = \"90s\"\n", "c.toml, line 2: `run.duration_s` is the text \"90s\""),
         (b"[stop]\ntotal_ms = 5\n", "c.toml, line 2: `stop.total_ms` is 5, outside 15000 to 600000"),
+        (
+            b"[risk]\norder_notional_max_quote = '10'\n[market_maker]\nquote_notional_quote = '150'\n",
+            "c.toml, line 2: `market_maker.quote_notional_quote` is 150, above `risk.order_notional_max_quote` 10",
+        ),
         (b"[run]\nmode = 'live'\n", "c.toml, line 2: `run.mode` is live, but `venue.name` is embedded"),
         (b"[run]\n# caf\xe9\n", "c.toml, line 2: byte 11 is not UTF-8; save the file as UTF-8"),
         (b"[run\n", "c.toml, line 1"),

@@ -24,7 +24,10 @@ fn a_result_that_cannot_be_written_is_exit_1() {
         let output = launcher.command(arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}\n{stderr}");
-        assert!(stderr.contains("cannot write the result to stdout: No space left on device"), "{arguments:?}\n{stderr}");
+        assert!(
+            stderr.contains("cannot write the result to stdout: No space left on device"),
+            "{arguments:?}\n{stderr}"
+        );
     }
 }
 
@@ -56,4 +59,13 @@ fn a_variable_with_one_underscore_too_few_is_warned_of() {
         .wait()
         .expect_code(0)
         .expect_stderr("warning: variable KEEL_RUN__SEED is not read; did you mean KEEL__RUN__SEED?");
+}
+
+#[test]
+fn a_run_whose_duration_ends_before_trading_began_is_a_failure_and_names_the_blocker() {
+    let launcher = Launcher::new();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 24; exec \"$0\" --duration 2", env!("CARGO_BIN_EXE_launcher")]);
+    command.current_dir(launcher.folder()).stdin(Stdio::null());
+    Running::start(command).wait().expect_code(1).expect_stderr("ulimit -n");
 }

@@ -112,7 +112,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// Speed of the recording: 1, N or max
-    #[arg(long, value_name = "SPEED", requires = "replay")]
+    #[arg(long, value_name = "SPEED", requires = "replay", allow_negative_numbers = true)]
     pub speed: Option<String>,
     /// What becomes of open orders at the end [default: cancel-entries]
     #[arg(long, value_enum, value_name = "POLICY")]
@@ -171,7 +171,7 @@ pub struct VenueArgs {
     #[arg(long, value_name = "FILE")]
     pub replay: Option<PathBuf>,
     /// Speed of the recording: 1, N or max
-    #[arg(long, value_name = "SPEED", requires = "replay")]
+    #[arg(long, value_name = "SPEED", requires = "replay", allow_negative_numbers = true)]
     pub speed: Option<String>,
     /// An account of this venue; may be repeated. Without one there are two funded demo accounts
     #[arg(long, value_name = "KEY:SECRET")]

@@ -295,7 +295,7 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
             file: (!raw.credentials.file.is_empty()).then(|| PathBuf::from(&raw.credentials.file)),
             is_ed25519: raw.credentials.key_type == "ed25519",
         },
-        strategies: strategies(layers, &raw)?,
+        strategies: check_notionals(layers, &raw, strategies(layers, &raw)?)?,
         risk: RiskSettings {
             order_notional_max: money("risk", "order_notional_max_quote", &raw.risk.order_notional_max_quote)?,
             position_notional_max: money("risk", "position_notional_max_quote", &raw.risk.position_notional_max_quote)?,
@@ -436,6 +436,32 @@ fn strategies(layers: &Layers, raw: &RawConfig) -> Result<Vec<StrategyChoice>, L
         registry::check(info.name, &params)
             .map_err(|error| LaunchError::config(format!("section [{section}]"), error, "correct it there"))?;
         choices.push(StrategyChoice { name: info.name.to_owned(), params });
+    }
+    Ok(choices)
+}
+
+/// A strategy whose orders are all larger than the limit of one order would be denied each time.
+fn check_notionals(
+    layers: &Layers,
+    raw: &RawConfig,
+    choices: Vec<StrategyChoice>,
+) -> Result<Vec<StrategyChoice>, LaunchError> {
+    let Ok(limit) = raw.risk.order_notional_max_quote.parse::<Notional>() else { return Ok(choices) };
+    for choice in &choices {
+        let section = choice.name.replace('-', "_");
+        for (key, value) in layers.section(&section) {
+            let is_order = ["quote_notional_quote", "order_notional_quote"].contains(&key);
+            let Ok(wanted) = value.to_string().parse::<Notional>() else { continue };
+            if is_order && wanted > limit {
+                return Err(LaunchError::config(
+                    layers.origin("risk", "order_notional_max_quote"),
+                    format!(
+                        "`{section}.{key}` is {wanted}, above `risk.order_notional_max_quote` {limit}: risk would deny each order"
+                    ),
+                    "raise the limit or lower the strategy's",
+                ));
+            }
+        }
     }
     Ok(choices)
 }

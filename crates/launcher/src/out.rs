@@ -15,6 +15,7 @@ static STDOUT_ERROR: OnceLock<String> = OnceLock::new();
 /// From here on each line on stderr is one JSON object, or is not.
 pub fn set_json(is_json: bool) {
     IS_JSON.store(is_json, Ordering::Relaxed);
+    keel_lifecycle::set_console_json(is_json);
 }
 
 /// One line of a result, to stdout.

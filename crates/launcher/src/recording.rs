@@ -27,6 +27,9 @@ const INSTRUMENTS_MAX: usize = 200;
 const QUOTES: [&str; 14] =
     ["FDUSD", "USDT", "USDC", "TUSD", "BUSD", "BIDR", "BTC", "ETH", "BNB", "EUR", "TRY", "BRL", "DAI", "USD"];
 
+/// Lines may be this much out of order; a recording whose time runs back further is two recordings, or a broken one.
+const DISORDER_MAX: Duration = Duration::from_secs(5);
+
 /// Opens a recording, or says why it is none.
 pub fn open(path: &Path) -> Result<Box<dyn BufRead + Send>, LaunchError> {
     let failed = |error: std::io::Error| refuse(path, error, "check path and permissions");
@@ -51,6 +54,19 @@ fn refuse(path: &Path, cause: impl ToString, remedy: &str) -> LaunchError {
     LaunchError::Recording { path: path.to_path_buf(), cause: cause.to_string(), remedy: remedy.into() }
 }
 
+fn runs_backwards(path: &Path, line: u64, back: Duration) -> LaunchError {
+    refuse(
+        path,
+        format!(
+            "line {line} of the recording is broken: its time is {:.1} s before that of an earlier line, and at most {} s are \
+             let pass",
+            back.as_secs_f64(),
+            DISORDER_MAX.as_secs()
+        ),
+        "put the lines in order, or replay each recording by itself",
+    )
+}
+
 /// What a recording holds.
 #[derive(Debug)]
 pub struct Contents {
@@ -67,12 +83,17 @@ pub struct Contents {
 /// Reads a recording through once: every line is checked.
 pub fn scan(path: &Path) -> Result<Contents, LaunchError> {
     let mut found = Found::default();
-    let (mut first_ns, mut last_ns) = (None, 0);
+    let (mut first_ns, mut last_ns) = (None, 0u64);
     let mut reader = RecordingReader::new(open(path)?);
     let mut decoder = MarketDecoder::new(SymbolTable::new(&found.instruments));
     while let Some(frame) = reader.next_frame() {
         let frame = frame.map_err(|error| refuse(path, error, "record or fetch it again"))?;
-        (first_ns, last_ns) = (first_ns.or(Some(frame.recv_ns)), frame.recv_ns);
+        let back = Duration::from_nanos(last_ns.saturating_sub(frame.recv_ns));
+        if back > DISORDER_MAX {
+            let line = reader.lines_read();
+            return Err(runs_backwards(path, line, back));
+        }
+        (first_ns, last_ns) = (first_ns.or(Some(frame.recv_ns)), last_ns.max(frame.recv_ns));
         if is_snapshot(frame.frame) {
             found.has_snapshot = true;
             continue;
@@ -282,6 +303,34 @@ mod tests {
                 "{message}\n  not {wanted}"
             );
         }
+    }
+
+    #[test]
+    fn time_that_runs_backwards_is_refused_with_its_line_and_small_disorder_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for (back_s, is_refused) in [(4, false), (6, true)] {
+            let second = TOP.replace("1723161254", &(1_723_161_254 - back_s).to_string());
+            let path = write(&dir, "back", &gzip(&format!("{TOP}\n{second}\n")));
+            let scanned = scan(&path);
+            assert_eq!(scanned.is_err(), is_refused, "{back_s} s back");
+            if let Err(error) = scanned {
+                let message = error.to_string();
+                assert!(message.contains("line 2 ") && message.contains("6.0 s before"), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        if !made.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: no mkfifo");
+            return;
+        }
+        let message = scan(&path).unwrap_err().to_string();
+        assert!(message.contains("it is not a regular file"), "{message}");
     }
 
     #[test]

@@ -95,8 +95,16 @@ pub(crate) fn keys(config: &Config, args: &RunArgs) -> Result<Option<Keys>, Laun
         }));
     }
     if config.mode == Mode::Live || is_separate_simulated {
-        let keys = secrets::load(&config.credentials, Sources::of_process())?;
-        return Ok(Some(keys));
+        let keys = secrets::load(&config.credentials, Sources::of_process());
+        return keys.map(Some).map_err(|error| match error {
+            LaunchError::Keys { cause, remedy } if is_separate_simulated && config.mode == Mode::Paper => {
+                let remedy = format!(
+                    "give the venue's demo account, which it shows at its start: --account KEY:SECRET; or {remedy}"
+                );
+                LaunchError::Keys { cause, remedy }
+            }
+            error => error,
+        });
     }
     Ok(None)
 }
@@ -129,7 +137,7 @@ fn trade(clock: &Clock, shared: &Shared, keys: Option<Keys>, is_json: bool) -> R
 }
 
 fn of_replay(report: keel_backtest::ReplayReport) -> Last {
-    Last { digest: Some(report.digest.to_string()), status: report.status, latency: Vec::new() }
+    Last { digest: Some(report.digest.to_string()), status: report.status, latency: Vec::new(), has_begun: true }
 }
 
 /// What SIGUSR1 and SIGQUIT print beside tasks and leases.
@@ -181,14 +189,22 @@ fn orders_left(shared: &Shared) -> Vec<LeakSection> {
 }
 
 fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last, is_json: bool) -> ExitStatus {
+    let never_began = (!last.has_begun && outcome.reasons.contains(&StopReason::DurationElapsed)).then(|| {
+        let venue = shared.parts.lock().venue_name.clone();
+        never_began(&venue, files_max())
+    });
     let mut summary = summarise(&outcome, clock, shared, last);
+    if let Some(error) = &never_began {
+        outcome.add_failure(error);
+        out::note(&format!("error: {error}"));
+    }
     summary.set_exit(outcome.status(), outcome.errors);
     if let Err(error) = summary.publish(is_json) {
         outcome.add_failure(&error);
         out::note(&format!("error: {error}"));
     }
     if let Some(error) = out::stdout_error() {
-        outcome.add_failure(&error);
+        outcome.add_failure(error);
         out::note(&format!("error: {error}"));
     }
     for reason in outcome.reasons.iter().filter(|reason| reason.is_failure()) {
@@ -197,6 +213,31 @@ fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last,
     let status = outcome.finish();
     out::note(&format!("exit code: {status}"));
     status
+}
+
+/// Fewer files than this are too few for the sockets and journals of a run.
+const FILES_NEEDED: u64 = 64;
+
+/// How many files this process may hold open, when there is a limit.
+fn files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// Why nothing was traded although the whole duration has passed.
+fn never_began(venue: &str, files_max: Option<u64>) -> String {
+    let what = "the duration ended before trading began";
+    match (venue, files_max) {
+        (_, Some(files)) if files < FILES_NEEDED => {
+            format!(
+                "{what}: only {files} files may be open, too few for the streams; allow more, such as `ulimit -n 1024`"
+            )
+        }
+        ("", _) => format!("{what}: the venue was not reached; see the warnings above, or try `launcher check`"),
+        (venue, _) => format!(
+            "{what}: the streams of {venue} did not come up or its account was not compared yet; see the warnings above, \
+             give it a longer --duration, or try `launcher check`"
+        ),
+    }
 }
 
 fn summarise(outcome: &RunOutcome, clock: &Clock, shared: &Shared, last: Last) -> Summary {

@@ -26,7 +26,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
     out::set_json(is_json);
     let no_colour = arguments.iter().any(|it| it == "--no-color" || it == "--no-colour") || !out::may_colour(false);
     let colour = if no_colour { ColorChoice::Never } else { ColorChoice::Auto };
-    let matches = Cli::command().color(colour).try_get_matches_from(arguments);
+    let arguments = help_as_flag(arguments);
+    let matches = command().color(colour).try_get_matches_from(arguments);
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => Parsed::Cli(Box::new(cli)),
         Err(error) => {
@@ -39,6 +40,29 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Parsed {
             Parsed::Shown(if is_failure { ExitStatus::Failed } else { ExitStatus::Clean })
         }
     }
+}
+
+/// The command line, with the flags hidden that mean nothing to a verb.
+fn command() -> clap::Command {
+    let hide = |verb: clap::Command, names: &[&str]| {
+        names.iter().fold(verb, |verb, name| verb.mut_arg(name, |argument| argument.hide(true)))
+    };
+    Cli::command()
+        .mut_subcommand("check", |verb| {
+            let unused =
+                ["confirm_live", "dry_run", "duration", "infinite", "auto_restart", "max_restarts", "restart_delay"];
+            hide(verb, &unused)
+        })
+        .mut_subcommand("show-config", |verb| hide(verb, &["confirm_live", "dry_run"]))
+}
+
+/// `launcher help` and `launcher help VERB` are `launcher --help` and `launcher VERB --help`.
+fn help_as_flag(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|it| it == "help") {
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
+    arguments
 }
 
 /// Is the log on the terminal to be JSON? Looked for before anything is parsed, so that the errors of parsing are JSON, too.
@@ -59,6 +83,12 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
             crate::run::ask::check(&common, &run)
         }
         None => crate::run::run(&common, &run),
+        Some(Verb::Venue(_)) if common.data_dir.is_some() => {
+            Err(LaunchError::Usage("--data-dir means nothing to `venue`, which writes nothing; leave it out".into()))
+        }
+        Some(Verb::NewConfig(_)) if common.json => {
+            Err(LaunchError::Usage("--json means nothing to `new-config`, which writes TOML; leave it out".into()))
+        }
         Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run).dry_run_is_paper()?),
         Some(Verb::Venue(args)) => crate::run::venue::serve(&common, &args),
         Some(Verb::Check(args)) => crate::run::ask::check(&common, &args.or(run)),

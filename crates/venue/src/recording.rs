@@ -103,6 +103,9 @@ struct TradeFrame<'a> {
     m: bool,
 }
 
+/// Lines may be this much out of order, as in the launcher's replay at full speed; unit: nanoseconds.
+const DISORDER_NS_MAX: u64 = 5_000_000_000;
+
 /// What a frame is.
 #[derive(Debug)]
 pub(crate) struct ReadFrame {
@@ -145,9 +148,16 @@ impl Recording {
                 text.split_once(' ').ok_or_else(|| bad("no space after the receive time".to_owned()))?;
             let ns: u64 = time.parse().map_err(|_| bad(format!("receive time '{}' is not a number", clip(time))))?;
             let recv = Timestamp::from_ns(ns);
-            if recv < last {
-                return Err(bad("its receive time is before that of the line above".to_owned()));
+            let back_ns = last.as_ns().saturating_sub(ns);
+            if back_ns > DISORDER_NS_MAX {
+                return Err(bad(format!(
+                    "its time is {:.1} s before that of an earlier line, and at most {} s are let pass",
+                    back_ns as f64 / 1e9,
+                    DISORDER_NS_MAX / 1_000_000_000
+                )));
             }
+            // A little out of order: it comes when its turn is, never back in time.
+            let recv = recv.max(last);
             last = recv;
             symbols.note(frame, recv).map_err(bad)?;
             frames.push(FrameAt { recv, start: from + time.len() + 1, end: until });

@@ -72,7 +72,7 @@ pub fn check(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError>
     verbs::show_list(common, &["check", "result", "detail"], &table);
     let failed = rows.iter().filter(|row| !row.is_good).count();
     if failed > 0 {
-        out::note(&format!("{failed} checks failed; nothing was traded"));
+        out::note(&format!("{failed} {} failed; nothing was traded", if failed == 1 { "check" } else { "checks" }));
         return Ok(status.and(ExitStatus::Failed));
     }
     Ok(status)

@@ -63,14 +63,17 @@ pub struct Last {
     pub status: StatusSnapshot,
     /// The way of an order, stage by stage.
     pub latency: Vec<LatencyLine>,
+    /// Was the start complete, so that strategies could trade?
+    pub has_begun: bool,
 }
 
 impl Last {
     fn of(engine: &CoordinatorHandle) -> Self {
         let latency = engine.latency().stages.into_iter().map(LatencyLine::from).collect();
+        let has_begun = engine.phase().is_started;
         match engine.end() {
-            Some(end) => Self { digest: Some(end.digest), status: end.status, latency },
-            None => Self { digest: None, status: engine.status().as_ref().clone(), latency },
+            Some(end) => Self { digest: Some(end.digest), status: end.status, latency, has_begun },
+            None => Self { digest: None, status: engine.status().as_ref().clone(), latency, has_begun },
         }
     }
 }

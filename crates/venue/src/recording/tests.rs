@@ -55,13 +55,16 @@ fn damaged_recordings_are_refused_with_place_and_cause() {
         ("200 {\"stream\":\"btcusdt@trade\",\"data\":{\"t\":1", "EOF"),
         ("200 {\"stream\":\"btcusdt@trade\",\"data\":{}}", "missing field"),
         ("200 {\"foo\":1}", "neither"),
-        ("99 {\"lastUpdateId\":5,\"bids\":[],\"asks\":[]}", "before"),
         ("200 {\"lastUpdateId\":5,\"bids\":[[\"x\",\"1\"]],\"asks\":[]}", "price"),
     ] {
         let error = load(&gzip(&format!("{TRADE}\n{line}\n{TRADE}"))).unwrap_err();
         assert!(matches!(error, RecordingError::BadLine { line: 2, .. }), "{error}");
         assert!(error.to_string().contains(cause), "{error}");
     }
+    let backwards = |ns: u64| load(&gzip(&format!("{}{}\n{TRADE}", 100 + ns, TRADE.strip_prefix("100").unwrap())));
+    let error = backwards(6_000_000_000).unwrap_err();
+    assert!(matches!(error, RecordingError::BadLine { line: 2, .. }) && error.to_string().contains("6.0 s before"));
+    assert!(backwards(4_000_000_000).is_ok(), "a little disorder is let pass");
     let missing = Recording::load(Path::new("/no/such/file.gz")).unwrap_err();
     assert!(missing.to_string().contains("/no/such/file.gz"));
 }
