@@ -247,7 +247,9 @@ impl Writer {
     /// Nothing waits: prepares what the next batches need. Returns whether there was something to prepare.
     fn prepare(&mut self) -> Result<bool, StoreError> {
         if self.spare.is_none() && !self.spare_failed {
+            self.begin_disk_work();
             self.make_spare();
+            self.stats.busy_since_ns.store(0, Ordering::Release);
             return Ok(true);
         }
         let is_short_of_zeros = self.zeroed_to < self.segment_bytes && self.zeroed_to - self.offset < ZERO_AHEAD / 2;
@@ -258,12 +260,19 @@ impl Writer {
         self.out.clear();
         self.out.resize(length, 0);
         let path = segment_path(&self.folder, self.segment);
+        self.begin_disk_work();
         self.disk
             .write_all_at(&self.file, &self.out, self.zeroed_to as u64)
             .and_then(|()| self.disk.sync_data(&self.file))
             .map_err(|error| StoreError::io("write", &path, &error))?;
+        self.stats.busy_since_ns.store(0, Ordering::Release);
         self.zeroed_to += length;
         Ok(true)
+    }
+
+    /// A disk that hangs is seen whatever is being done on it (D-03).
+    fn begin_disk_work(&self) {
+        self.stats.busy_since_ns.store(self.clock.mono_ns().max(1), Ordering::Release);
     }
 
     fn make_spare(&mut self) {
