@@ -60,6 +60,17 @@ fn help_and_version_are_successes() {
 }
 
 #[test]
+fn a_missing_recording_is_told_once_and_never_tried_again() {
+    let launcher = Launcher::new();
+    for speed in ["1", "max"] {
+        let ended = launcher.run(&["--replay", "none.gz", "--speed", speed, "--auto-restart", "--restart-delay", "1"]);
+        let ended = ended.expect_code(1).expect_stderr("error: recording none.gz: No such file or directory");
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn the_help_of_a_verb_lists_only_what_means_something_to_it() {
     let launcher = Launcher::new();
     let help = launcher.run(&["check", "--help"]).expect_code(0).stdout;

@@ -42,6 +42,10 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
     let config = config::validate(&layers)?;
     let keys = keys(&config, args)?;
     confirm::check(&config, args.confirm_live.as_deref())?;
+    if let Some(replay) = &config.replay {
+        // Before anything starts: a file that is none gets better neither by a restart nor by a summary.
+        drop(crate::recording::open(&replay.file)?);
+    }
     if config.restart.is_auto && !restart::is_supervised() {
         let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
         if config.mode == Mode::Live && args.confirm_live.is_none() {
