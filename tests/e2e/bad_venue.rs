@@ -1,7 +1,6 @@
 //! A venue that hangs, resets, talks nonsense or goes away: each is told with place and cause, and ends in order.
 
 use crate::harness::{Launcher, Running};
-use crate::run::assert_clean;
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
