@@ -177,6 +177,10 @@ pub(crate) async fn trade(socket: WebSocketStream<TcpStream>) {
     let end = handle.end().expect("an end");
     assert_eq!((end.status.orders_denied, end.open_orders), (0, 0));
     assert!(end.status.fills_total > 1_000);
+    let micro = |ns: u64| ns as f64 / 1e3;
+    for stage in handle.latency().stages {
+        println!("    gateway: {:<36} {:>9.2} {:>9.2}", stage.name, micro(stage.p50_ns), micro(stage.p99_ns));
+    }
     drop(handle);
     journal.close(SOON).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
