@@ -234,11 +234,8 @@ impl Shared {
     /// First: orderly. Second: urgent. Third: abort.
     fn on_stop_signal(&self, reason: StopReason, seen: u32) {
         let name = reason.to_string();
-        if seen == 1 {
-            self.stop.request(reason);
-        } else {
-            self.stop.hurry(reason);
-        }
+        // A repeated signal counts too: 130 beats 0.
+        self.stop.request(reason);
         match seen {
             1 => console_line(&format!("{name}: stopping in order; again to hurry, a third time to leave at once")),
             2 => {

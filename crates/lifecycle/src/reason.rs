@@ -233,14 +233,6 @@ impl StopSignal {
         true
     }
 
-    /// Adds the reason of a repeated signal: it hurries the stop and is told, and the exit status stays that of the first.
-    pub(crate) fn hurry(&self, reason: StopReason) {
-        let mut state = self.inner.state.lock();
-        if state.reasons.len() < REASONS_MAX {
-            state.reasons.push(reason);
-        }
-    }
-
     /// Registers what must happen at once when the stop is asked for, on the asking thread (for a signal: the control
     /// thread), even when every worker of the trading runtime is blocked; for example closing the submit gate. It must
     /// not block. Runs immediately if the stop has been asked for already.
@@ -358,15 +350,6 @@ mod tests {
         signal.raise(Urgency::Abort);
         signal.raise(Urgency::Urgent);
         assert_eq!(signal.urgency(), Urgency::Abort);
-    }
-
-    #[test]
-    fn a_hurrying_signal_is_told_and_the_first_decides() {
-        let signal = StopSignal::default();
-        signal.request(StopReason::Terminate);
-        signal.hurry(StopReason::Interrupt);
-        assert_eq!(signal.reasons(), vec![StopReason::Terminate, StopReason::Interrupt]);
-        assert_eq!(signal.worst(), ExitStatus::Clean);
     }
 
     #[test]

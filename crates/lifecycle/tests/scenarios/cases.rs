@@ -60,7 +60,7 @@ pub(crate) const CASES: &[Case] = &[
     case("slow_drain_two_ctrl_c_130_when_nothing_is_left", slow_drain_twice),
     case("slow_drain_two_ctrl_c_1_when_an_order_is_left", slow_drain_left),
     case("two_ctrl_c_and_a_task_whose_step_was_cut_130", cut_straggler),
-    case("sigterm_then_ctrl_c_0_by_the_first", sigterm_then_ctrl_c),
+    case("sigterm_then_ctrl_c_130", sigterm_then_ctrl_c),
     case("hung_essential_step_three_ctrl_c_1_within_a_second", three_signals),
     case("runtime_blocked_single_1_by_the_watchdog", || blocked("block-single")),
     case("runtime_blocked_all_workers_1_by_the_watchdog", || blocked("block-all")),
@@ -149,7 +149,7 @@ fn cut_straggler() {
 }
 
 fn sigterm_then_ctrl_c() {
-    settling("slow", &[Signal::TERM, Signal::INT]).expect(0, &[DONE]);
+    settling("slow", &[Signal::TERM, Signal::INT]).expect(130, &[DONE]);
 }
 
 fn bad_plan() {
