@@ -218,7 +218,8 @@ async fn open(connector: &Connector, endpoint: &Endpoint, path: &str, name: &'st
     let url = format!("{scheme}://{}{}{path}", endpoint.authority(), endpoint.path);
     let request = url.into_client_request().map_err(|error| failed(error.to_string()))?;
     let config = WebSocketConfig::default()
-        .read_buffer_size(64 << 10)
+        // The library zeroes as much before each read: no more than most frames need.
+        .read_buffer_size(16 << 10)
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
