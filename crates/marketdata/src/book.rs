@@ -295,11 +295,12 @@ impl OrderBook {
     }
 
     fn check_sequence(&self, delta: &BookDelta) -> Result<(), SequenceGap> {
+        let next = self.update_id.saturating_add(1);
         let follows = match (delta.previous_update_id, self.is_first_after_snapshot) {
-            (0, false) => delta.first_update_id == self.update_id + 1,
-            (0, true) => delta.first_update_id <= self.update_id + 1,
+            (0, false) => delta.first_update_id == next,
+            (0, true) => delta.first_update_id <= next,
             (previous, false) => previous == self.update_id,
-            (previous, true) => previous <= self.update_id || delta.first_update_id <= self.update_id + 1,
+            (previous, true) => previous <= self.update_id || delta.first_update_id <= next,
         };
         if follows && self.state != BookState::Broken {
             return Ok(());

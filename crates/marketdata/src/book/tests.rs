@@ -177,6 +177,64 @@ fn a_full_side_gives_up_its_farthest_level() {
     assert!(bids.windows(2).all(|pair| pair[0].price > pair[1].price));
 }
 
+proptest! {
+    #[test]
+    fn whatever_comes_the_book_never_panics_and_a_live_one_is_sound(
+        steps in prop::collection::vec((0u8..4, any::<[u64; 3]>(), prop::collection::vec((any::<i64>(), any::<i64>(), 0u8..=18), 0..6)), 0..30),
+    ) {
+        let mut book = OrderBook::new(ID);
+        for (kind, ids, raw) in steps {
+            let small = |id: u64| if id % 3 == 0 { id } else { id % 5 };
+            let levels: Vec<Level> = raw
+                .iter()
+                .map(|(price, quantity, scale)| Level {
+                    price: Price::new(*price, *scale).unwrap(),
+                    quantity: Quantity::new(*quantity, 18 - *scale).unwrap(),
+                })
+                .collect();
+            let (bids, asks) = levels.split_at(levels.len() / 2);
+            let _refused = match kind {
+                0 => book.apply_snapshot(&BookSnapshot {
+                    last_update_id: small(ids[0]),
+                    bids: bids.to_vec(),
+                    asks: asks.to_vec(),
+                    ..BookSnapshot::default()
+                }),
+                1 => book.apply_delta(&BookDelta {
+                    first_update_id: small(ids[0]),
+                    last_update_id: small(ids[1]),
+                    previous_update_id: small(ids[2]),
+                    bids: bids.to_vec(),
+                    asks: asks.to_vec(),
+                    ..BookDelta::default()
+                }),
+                2 => book.apply_top(&TopOfBook {
+                    update_id: small(ids[0]),
+                    bid: bids.first().copied().unwrap_or_default(),
+                    ask: asks.first().copied().unwrap_or_default(),
+                    ..top(1, (1, 1), (2, 1))
+                }),
+                _ => {
+                    book.reset();
+                    Ok(Applied::Yes)
+                }
+            };
+            if book.is_live() {
+                let (bids, asks): (Vec<_>, Vec<_>) = sides(&book);
+                prop_assert!(bids.windows(2).all(|pair| pair[0].price > pair[1].price));
+                prop_assert!(asks.windows(2).all(|pair| pair[0].price < pair[1].price));
+                prop_assert!(bids.iter().chain(&asks).all(|level| level.price.is_positive() && level.quantity.is_positive()));
+                if let (Some(bid), Some(ask)) = (bids.first(), asks.first()) {
+                    prop_assert!(bid.price < ask.price);
+                }
+                if let (Some(bid), Some(ask)) = (book.best_bid(), book.best_ask()) {
+                    prop_assert!(bid.price < ask.price, "{bid:?} {ask:?}");
+                }
+            }
+        }
+    }
+}
+
 /// A book as a textbook writes it.
 #[derive(Default)]
 struct Naive {
