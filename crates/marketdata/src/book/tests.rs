@@ -184,7 +184,7 @@ proptest! {
     ) {
         let mut book = OrderBook::new(ID);
         for (kind, ids, raw) in steps {
-            let small = |id: u64| if id % 3 == 0 { id } else { id % 5 };
+            let small = |id: u64| if id.is_multiple_of(3) { id } else { id % 5 };
             let levels: Vec<Level> = raw
                 .iter()
                 .map(|(price, quantity, scale)| Level {
