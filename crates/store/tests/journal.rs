@@ -168,7 +168,8 @@ fn d03_a_hanging_disk_is_seen_and_blocks_nobody_who_appends() {
     put(&journal, &intent(1));
     disk.hold();
     let first = journal.append(&intent(2)).unwrap();
-    while journal.status().stuck_ns == 0 {
+    // Long enough that it hangs, and is not only preparing space.
+    while journal.status().stuck_ns < 200_000_000 {
         std::thread::sleep(Duration::from_millis(1));
     }
     // The lane is bounded: it fills, then refuses; the escape lane is not affected.
