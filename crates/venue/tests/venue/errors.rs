@@ -174,7 +174,7 @@ async fn bad_public_requests() {
         ("/api/v3/depth", "", 400, -1102),
         ("/api/v3/depth", "symbol=", 400, -1102),
         ("/api/v3/depth", "symbol=btcusdt", 400, -1100),
-        ("/api/v3/depth", "symbol=XXXYYY", 400, -1121),
+        ("/api/v3/depth", "symbol=NOPAIR", 400, -1121),
         ("/api/v3/depth", "symbol=BTCUSDT&limit=x", 400, -1100),
         ("/api/v3/depth", "symbol=BTCUSDT&limit=0", 400, -1130),
         ("/api/v3/depth", "symbol=BTCUSDT&symbolStatus=HALT", 400, -1220),
