@@ -176,6 +176,9 @@ pub struct VenueArgs {
     /// An account of this venue; may be repeated. Without one there are two funded demo accounts
     #[arg(long, value_name = "KEY:SECRET")]
     pub account: Vec<String>,
+    /// Write down what happens to the accounts' orders and balances, one JSON object a line, before clients hear of it
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
     /// Stop by itself after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub duration: Option<Duration>,

@@ -181,6 +181,8 @@ pub struct Config {
     pub venue: Venue,
     /// Validity of a signed request.
     pub recv_window: Duration,
+    /// How long an accepted order may stay invisible at the venue; `None`: as the adapter says.
+    pub staleness_bound: Option<Duration>,
     /// Total limit of one request.
     pub request_timeout: Duration,
     /// What is traded.
@@ -288,6 +290,7 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
         heartbeat: Duration::from_secs_f64(raw.run.heartbeat_s),
         worker_threads: raw.run.worker_threads_count,
         recv_window: Duration::from_millis(raw.venue.recv_window_ms),
+        staleness_bound: Some(Duration::from_millis(raw.venue.staleness_bound_ms)).filter(|it| !it.is_zero()),
         request_timeout: Duration::from_millis(raw.venue.request_timeout_ms),
         symbols: symbols(layers, &raw)?,
         symbols_are_default: layers.origin("venue", "symbols") == layers::Origin::Default,

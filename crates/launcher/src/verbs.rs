@@ -83,9 +83,9 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
             crate::run::ask::check(&common, &run)
         }
         None => crate::run::run(&common, &run),
-        Some(Verb::Venue(_)) if common.data_dir.is_some() => {
-            Err(LaunchError::Usage("--data-dir means nothing to `venue`, which writes nothing; leave it out".into()))
-        }
+        Some(Verb::Venue(_)) if common.data_dir.is_some() => Err(LaunchError::Usage(
+            "--data-dir means nothing to `venue`, which writes nothing but its --log; leave it out".into(),
+        )),
         Some(Verb::NewConfig(_)) if common.json => {
             Err(LaunchError::Usage("--json means nothing to `new-config`, which writes TOML; leave it out".into()))
         }

@@ -29,6 +29,9 @@ pub struct VenueConfig {
     pub limits: VenueLimits,
     /// Maker and taker fee; 0.1 % each by default.
     pub fees: keel_sim::FeeModel,
+    /// Where to write down, line by line, what happens to clients' orders and balances; `None`: nowhere. Each line is
+    /// written before the clients hear of it, within the venue's lock, so it costs speed: it is for tests and audits.
+    pub log: Option<PathBuf>,
 }
 
 impl Default for VenueConfig {
@@ -41,6 +44,7 @@ impl Default for VenueConfig {
             latency: LatencyConfig::default(),
             limits: VenueLimits::default(),
             fees: keel_sim::FeeModel::default(),
+            log: None,
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::encode::{self, AggTrade, OrderLabels};
 use crate::hub::{Conn, Hub, UserForm};
 use crate::json::TimeUnit;
 use crate::limits::Limiter;
+use crate::log::EventLog;
+use crate::replica::ReportLog;
 use crate::stats::Counters;
 use crate::stream_name::{Scope, StreamKey, StreamKind};
 use keel_model::{InstrumentId, Price, Quantity, Side, Timestamp};
@@ -85,8 +87,12 @@ pub(crate) struct Core {
     pub(crate) amendments: VecDeque<Amendment>,
     /// Prevented matches, oldest first.
     pub(crate) prevented: VecDeque<PreventedMatch>,
+    /// All reports, for a venue that is driven by hand.
+    pub(crate) reports: ReportLog,
     by_name: HashMap<String, u32>,
     events: Vec<SimEvent>,
+    /// Where all of it is written down, if anywhere.
+    pub(crate) log: Option<EventLog>,
     labels: HashMap<OrderId, OrderLabels>,
     label_order: VecDeque<OrderId>,
     ids: Rng,
@@ -107,8 +113,10 @@ impl Core {
             user_faults: UserFaults::default(),
             amendments: VecDeque::new(),
             prevented: VecDeque::new(),
+            reports: ReportLog::default(),
             by_name,
             events: Vec::with_capacity(256),
+            log: None,
             labels: HashMap::new(),
             label_order: VecDeque::new(),
             ids,
@@ -178,9 +186,21 @@ impl Core {
         self.amendments.push_back(amendment);
     }
 
-    /// Takes the engine's events in, without handing them on yet.
+    /// Takes the engine's events in and writes them down, without handing them on yet.
     pub(crate) fn collect(&mut self) {
+        let known = self.events.len();
         self.engine.drain_events(&mut self.events);
+        let Some(log) = &mut self.log else { return };
+        for event in self.events.iter().skip(known) {
+            match event {
+                SimEvent::Execution(report) => {
+                    let at = self.symbols.iter().find(|symbol| symbol.id == report.order.instrument);
+                    log.execution(at.map_or("", |symbol| symbol.name.as_str()), report);
+                }
+                SimEvent::Balances(update) => log.balances(update),
+                SimEvent::List(_) | SimEvent::Trade(_) | SimEvent::Book(_) | SimEvent::Top(_) => {}
+            }
+        }
     }
 
     /// The last execution report taken in that is about an order.
@@ -278,6 +298,7 @@ impl Core {
 
     fn on_execution(&mut self, report: &ExecReport, limiter: &Mutex<Limiter>) {
         let account = report.order.account;
+        self.reports.note(report);
         self.note_prevented(report);
         if encode::is_first_fill(report) {
             limiter.lock().first_fill(account.0, report.is_maker, report.ts_transact);

@@ -26,6 +26,14 @@ pub enum VenueError {
         /// The address asked for.
         addr: SocketAddr,
     },
+    /// The log of what happens to clients cannot be begun.
+    #[error("venue: cannot write the log {path}: {source}; name a file in a folder that may be written")]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A setting is wrong.
     #[error("venue: {0}")]
     Config(String),

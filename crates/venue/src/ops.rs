@@ -13,6 +13,7 @@ use crate::api_error::ApiError;
 use crate::auth::ApiKey;
 use crate::json::TimeUnit;
 use crate::params::Params;
+use crate::replica::ReadView;
 use crate::routes::Op;
 use crate::venue::Venue;
 use keel_model::{InstrumentId, Timestamp};
@@ -31,6 +32,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) unit: TimeUnit,
     /// The venue's time.
     pub(crate) now: Timestamp,
+    /// Answer questions about orders and trades as a replica that lags.
+    pub(crate) view: Option<ReadView>,
 }
 
 /// JSON, or a refusal.

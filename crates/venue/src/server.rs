@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::error::VenueError;
 use crate::faults::AcceptMode;
 use crate::http::{self, OpenGuard};
+use crate::log::EventLog;
 use crate::recording::Recording;
 use crate::replay::Replay;
 use crate::stats::{Counters, VenueStats};
@@ -96,10 +97,16 @@ impl VenueServer {
         }
         let now = Timestamp::from_ns(context.clock.now_ns());
         let market = build_market(&config, &mut engine, now)?;
+        let mut log = config.log.as_deref().map(EventLog::create).transpose()?;
+        if let Some(log) = &mut log {
+            accounts.iter().enumerate().for_each(|(at, account)| log.opening(at, &account.balances));
+        }
         let counters = Arc::new(Counters::default());
         let ids = Rng::fork(config.seed ^ now.as_ns(), 0x6964);
+        let mut core = Core::new(engine, accounts.len(), ids, counters.clone());
+        core.log = log;
         let venue = Arc::new(Venue::new(Parts {
-            core: Core::new(engine, accounts.len(), ids, counters.clone()),
+            core,
             accounts: accounts.len(),
             keys,
             limits: config.limits.clone(),

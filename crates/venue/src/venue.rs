@@ -172,7 +172,7 @@ impl Venue {
         {
             return Outcome::Answer { answer: Err(error), account };
         }
-        let ctx = Ctx { venue: self, params: request.params, key, unit: request.unit, now: self.now() };
+        let ctx = Ctx { venue: self, params: request.params, key, unit: request.unit, now: self.now(), view: None };
         let mut answer = ops::run(request.route.op, ctx);
         if key.is_some() {
             self.wait(|latency| latency.answer).await;
@@ -203,7 +203,7 @@ impl Venue {
     }
 
     /// Rate limit, key, freshness, signature, permission.
-    fn admit(&self, request: &Request<'_>) -> Result<Option<&ApiKey>, ApiError> {
+    pub(crate) fn admit(&self, request: &Request<'_>) -> Result<Option<&ApiKey>, ApiError> {
         let weight = crate::routes::weight(request.route, request.params);
         let now = self.now();
         self.limiter.lock().charge(request.ip, weight, now)?;

@@ -218,7 +218,7 @@ impl ApiSession {
         Ok(Json::object(self.conn.unit, |j| j.num("subscriptionId", id)))
     }
 
-    fn end_subscriptions(&mut self, which: impl Fn(&Subscription) -> bool, now: Timestamp) -> usize {
+    pub(crate) fn end_subscriptions(&mut self, which: impl Fn(&Subscription) -> bool, now: Timestamp) -> usize {
         let ended: Vec<Subscription> = self.subscriptions.iter().copied().filter(|s| which(s)).collect();
         self.subscriptions.retain(|subscription| !which(subscription));
         let mut core = self.venue.core.lock();

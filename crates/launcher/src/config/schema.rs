@@ -114,6 +114,10 @@ schema! {
         ws_api_url: String = "\"\"", Kind::Text;
         /// How long the venue may take a signed request; sent with each order.
         recv_window_ms: u64 = "5000", Kind::Whole(1, 60_000);
+        /// How long after accepting an order the venue may still say that it does not know it. An order without an answer
+        /// counts as never accepted only when the venue's clock is past its receive window and this. 0: the venue's own
+        /// (Binance: 10000, and 60000 while it answers 5xx).
+        staleness_bound_ms: u64 = "0", Kind::Whole(0, 3_600_000);
         /// Total time limit of one request.
         request_timeout_ms: u64 = "10000", Kind::Whole(100, 60_000);
         /// Instruments to trade, by the venue's symbols.

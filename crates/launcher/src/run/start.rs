@@ -361,10 +361,13 @@ pub fn engine_config(
 ) -> EngineConfig {
     let risk = &config.risk;
     let unknown_rule = match capabilities.unknown_resolution {
-        UnknownResolution::Fence { staleness_bound, staleness_bound_degraded, .. } => UnknownRule::Fence {
-            staleness_bound_ms: whole_ms(staleness_bound),
-            staleness_bound_degraded_ms: whole_ms(staleness_bound_degraded),
-        },
+        UnknownResolution::Fence { staleness_bound, staleness_bound_degraded, .. } => {
+            let bound = config.staleness_bound.unwrap_or(staleness_bound);
+            UnknownRule::Fence {
+                staleness_bound_ms: whole_ms(bound),
+                staleness_bound_degraded_ms: whole_ms(staleness_bound_degraded.max(bound)),
+            }
+        }
         UnknownResolution::IdempotencyKey(_) | UnknownResolution::Hold => UnknownRule::Hold,
     };
     EngineConfig {

@@ -150,6 +150,7 @@ pub fn serve(common: &Common, args: &VenueArgs) -> Result<ExitStatus, LaunchErro
     let log = config::validate(&layers)?;
     let logging = logging::start(&log.log, None, out::may_colour(common.no_color))?;
     let mut settings = VenueConfig::synthetic(args.port, log.seed);
+    settings.log.clone_from(&args.log);
     for account in &args.account {
         settings
             .accounts

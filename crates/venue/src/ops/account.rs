@@ -29,7 +29,13 @@ pub(super) fn query_order(ctx: Ctx<'_>) -> Answer {
     let which = order_ref(ctx.params, "orderId", "origClientOrderId")?;
     ctx.params.finish()?;
     let core = ctx.venue.core.lock();
-    let order = core.engine.order(account, instrument, which)?;
+    let order = match ctx.view {
+        None => core.engine.order(account, instrument, which)?,
+        Some(view) => {
+            let known = core.reports.order(account, instrument, which, view, ctx.now);
+            known.ok_or(keel_sim::Reject::NoSuchOrder)?
+        }
+    };
     let labels = core.labels(order.order_id);
     Ok(Json::object(ctx.unit, |j| encode::write_queried(j, core.name_of(instrument), &order, labels)))
 }
@@ -46,9 +52,16 @@ pub(super) fn open_orders(ctx: Ctx<'_>) -> Answer {
     };
     Ok(Json::array(ctx.unit, |j| {
         for instrument in instruments {
-            for order in core.engine.open_orders(account, instrument) {
+            let mut write = |order: &OrderView| {
                 let labels = core.labels(order.order_id);
-                j.item_obj(|j| encode::write_queried(j, core.name_of(instrument), &order, labels));
+                j.item_obj(|j| encode::write_queried(j, core.name_of(instrument), order, labels));
+            };
+            match ctx.view {
+                None => core.engine.open_orders(account, instrument).for_each(|order| write(&order)),
+                Some(view) => {
+                    let known = core.reports.orders(account, instrument, view, ctx.now);
+                    known.iter().filter(|order| order.state.is_open()).for_each(write);
+                }
             }
         }
     }))
@@ -64,11 +77,18 @@ pub(super) fn all_orders(ctx: Ctx<'_>) -> Answer {
     ctx.params.finish()?;
     check_span(start, end)?;
     let core = ctx.venue.core.lock();
-    let matching = core.engine.orders(account, instrument, from.unwrap_or_default()).filter(|order| {
+    let in_span = |order: &OrderView| {
         start.is_none_or(|start| order.ts_created.as_ms() >= start.as_ms())
             && end.is_none_or(|end| order.ts_created.as_ms() <= end.as_ms())
-    });
-    let orders: Vec<OrderView> = take(matching, limit, from.is_some() || start.is_some());
+    };
+    let (from, is_forward) = (from.unwrap_or_default(), from.is_some() || start.is_some());
+    let orders: Vec<OrderView> = match ctx.view {
+        None => take(core.engine.orders(account, instrument, from).filter(in_span), limit, is_forward),
+        Some(view) => {
+            let known = core.reports.orders(account, instrument, view, ctx.now).into_iter();
+            take(known.filter(|order| order.order_id >= from && in_span(order)), limit, is_forward)
+        }
+    };
     Ok(Json::array(ctx.unit, |j| {
         for order in &orders {
             let labels = core.labels(order.order_id);
@@ -106,6 +126,7 @@ pub(super) fn my_trades(ctx: Ctx<'_>) -> Answer {
             && from.is_none_or(|from| trade.trade_id >= from)
             && start.is_none_or(|start| trade.ts.as_ms() >= start.as_ms())
             && end.is_none_or(|end| trade.ts.as_ms() <= end.as_ms())
+            && ctx.view.is_none_or(|view| view.shows(trade.ts, trade.trade_id, ctx.now))
     });
     let trades = take(matching, limit, from.is_some() || start.is_some());
     let symbol = core.name_of(instrument);

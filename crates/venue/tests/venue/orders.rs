@@ -287,3 +287,37 @@ async fn parameters_may_be_in_query_or_body_and_time_may_be_in_microseconds() {
     assert_eq!((number(&usdt["free"]), number(&usdt["locked"])), (100_000.0, 0.0));
     venue.stop().await;
 }
+
+#[tokio::test]
+async fn the_log_has_each_acceptance_trade_cancel_and_balance_in_order_without_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("venue.jsonl");
+    let venue = Fixture::start(keel_venue::VenueConfig { log: Some(path.clone()), ..empty() });
+    let sell = "side=SELL&type=LIMIT&timeInForce=GTC&quantity=1&price=60000&newClientOrderId=mine-1";
+    venue.order(ALICE, sell).await;
+    venue.order(BOB, "side=BUY&type=MARKET&quantity=0.4&newClientOrderId=his-1").await;
+    venue.signed(ALICE, "DELETE", "/api/v3/order", "symbol=BTCUSDT&origClientOrderId=mine-1").await.ok();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().zip(1u64..).all(|(line, seq)| line["seq"] == seq), "{text}");
+    let of = |id: &str| -> Vec<_> {
+        let mine = lines.iter().filter(|line| line["client_order_id"] == id);
+        mine.map(|line| (line["exec"].as_str().unwrap().to_owned(), line["cum_quantity"].clone())).collect()
+    };
+    let (none, some) = (json!("0.00000000"), json!("0.40000000"));
+    assert_eq!(
+        of("mine-1"),
+        [("NEW".to_owned(), none.clone()), ("TRADE".into(), some.clone()), ("CANCELED".into(), some.clone())]
+    );
+    assert_eq!(of("his-1"), [("NEW".to_owned(), none), ("TRADE".into(), some)]);
+    let last = |account: u64, asset: &str| {
+        let found = lines.iter().rev().find(|line| line["account"] == account && line["asset"] == asset).unwrap();
+        (found["free"].as_str().unwrap().to_owned(), found["locked"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(last(0, "BTC"), ("1.60000000".into(), "0.00000000".into()));
+    assert_eq!(last(1, "BTC"), ("2.39960000".into(), "0.00000000".into()));
+    venue.stop().await;
+    let config = keel_venue::VenueConfig { log: Some(folder.path().join("none/log")), ..empty() };
+    let error = keel_venue::VenueServer::start(config, keel_venue::VenueContext::standalone()).unwrap_err();
+    assert!(error.to_string().contains("none/log"), "{error}");
+}
