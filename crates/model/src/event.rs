@@ -1,8 +1,8 @@
 //! What flows into the engine. Three lanes, drained in this order: execution, command and timer, market.
 
 use crate::{
-    Balance, CancelOutcome, ClientOrderId, ExecutionReport, Fill, InstrumentId, MarketEvent, OrderSnapshot,
-    QueryOutcome, ReplaceOutcome, SubmitOutcome, Timestamp,
+    Asset, Balance, CancelOutcome, ClientOrderId, ExecutionReport, Fill, InstrumentId, MarketEvent, Notional,
+    OrderSnapshot, QueryOutcome, ReplaceOutcome, Settlement, StrategyId, SubmitOutcome, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +81,24 @@ pub enum ExecutionEvent {
         /// The venue's time.
         ts_event: Timestamp,
     },
+    /// Fills of one instrument, found by asking for those since a time.
+    FillsOf {
+        /// The instrument that was asked about.
+        instrument: InstrumentId,
+        /// The venue's time since when was asked.
+        since: Timestamp,
+        /// The fills, with the client order id where it could be told.
+        fills: Vec<(Option<ClientOrderId>, Fill)>,
+    },
+    /// The venue announced a deposit, withdrawal or transfer: a change of a balance without a trade.
+    Transfer {
+        /// Asset.
+        asset: Asset,
+        /// How much more (or, negative, less) there is.
+        change: Notional,
+        /// The venue's time.
+        ts_event: Timestamp,
+    },
 }
 
 /// A stream of the venue.
@@ -153,4 +171,44 @@ pub enum Command {
     EmergencyStop(String),
     /// Recovery is complete: open the gate.
     Start,
+    /// A person looked an order up at the venue and says what became of it.
+    Settle {
+        /// Our id.
+        client_order_id: ClientOrderId,
+        /// What became of it.
+        settlement: Settlement,
+    },
+    /// A person looked at a held instrument: it may be traded again.
+    Release(InstrumentId),
+    /// This process stood still, or has another reason to doubt its books: compare with the venue before new exposure.
+    Reconcile,
+    /// A person says that what was latched within the scope may trade again: kill switches, breakers, locks, and for the
+    /// account the emergency stop.
+    Rearm(RiskScope),
+    /// Kill switch: nothing that opens or adds passes within the scope until a person re-arms it. The reason is kept.
+    Kill(RiskScope, String),
+}
+
+/// Which part of trading a kill switch, a breaker or a lock covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RiskScope {
+    /// Everything.
+    Account,
+    /// Everything that goes to the venue.
+    Venue,
+    /// One instrument.
+    Instrument(InstrumentId),
+    /// One strategy.
+    Strategy(StrategyId),
+}
+
+impl std::fmt::Display for RiskScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Account => f.write_str("the account"),
+            Self::Venue => f.write_str("the venue"),
+            Self::Instrument(id) => write!(f, "instrument {}", id.0),
+            Self::Strategy(id) => write!(f, "strategy {}", id.0),
+        }
+    }
 }

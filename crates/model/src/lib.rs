@@ -9,6 +9,8 @@
 pub mod decimal;
 /// What flows into the engine: market, execution, command and timer events.
 pub mod event;
+/// Held instruments, settlements by a person's word, findings of a comparison with the venue.
+pub mod hold;
 /// Identifiers: instruments, orders, trades, strategies, assets.
 pub mod ids;
 /// Instruments with the venue's rules for price, size and value.
@@ -27,7 +29,8 @@ pub mod status;
 pub mod time;
 
 pub use decimal::{Notional, NumberError, Price, Quantity, Rounding};
-pub use event::{Command, Event, ExecutionEvent, ExitPolicy, FeedEvent, FeedState, StreamKind};
+pub use event::{Command, Event, ExecutionEvent, ExitPolicy, FeedEvent, FeedState, RiskScope, StreamKind};
+pub use hold::{BalanceCause, Finding, Hold, HoldCause, HoldView, Settlement};
 pub use ids::{Asset, ClientOrderId, IdError, InlineStr, InstrumentId, StrategyId, TradeId, VenueOrderId};
 pub use instrument::{FilterViolation, Instrument, InstrumentKind, InstrumentStatus, Instruments};
 pub use market::{Bar, BookDelta, BookSnapshot, FundingRate, Level, MarkPrice, MarketEvent, TopOfBook, Trade};

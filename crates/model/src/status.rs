@@ -1,8 +1,8 @@
 //! What a running system publishes about itself, for people and for the escape path.
 
 use crate::{
-    Asset, Balance, ClientOrderId, InstrumentId, Notional, OrderPurpose, OrderType, Price, Quantity, Side, Timestamp,
-    VenueOrderId,
+    Asset, Balance, ClientOrderId, HoldView, InstrumentId, Notional, OrderPurpose, OrderType, Price, Quantity, Side,
+    Timestamp, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,4 +106,7 @@ pub struct StatusSnapshot {
     /// Realised and unrealised profit less all fees, in the quote asset; `None` where a price is missing.
     #[serde(default)]
     pub profit_after_fees: Option<Notional>,
+    /// Instruments that take no new exposure until a person has looked, each with its reason and what to do.
+    #[serde(default)]
+    pub holds: Vec<HoldView>,
 }
