@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keel-exchange", &["keel-model", "keel-marketdata", "keel-lifecycle"]),
     ("keel-venue", &["keel-model", "keel-marketdata", "keel-sim", "keel-lifecycle"]),
     ("keel-store", &["keel-model", "keel-lifecycle"]),
+    ("keel-control", &["keel-lifecycle"]),
     (
         "keel-gateway",
         &[
@@ -51,6 +52,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keel-sim",
             "keel-gateway",
             "keel-backtest",
+            "keel-control",
         ],
     ),
 ];
