@@ -4,7 +4,7 @@
 //! Both are bounded by bytes; a full lane refuses the record, and the order is not sent.
 
 use crate::frame::{self, Kind};
-use crate::record::{RECORD_BYTES_MAX, RECORD_VERSION, Record};
+use crate::record::{RECORD_BYTES_MAX, Record};
 use crate::writer::Writer;
 use crate::{Durability, StoreError};
 use parking_lot::{Condvar, Mutex};
@@ -312,7 +312,7 @@ fn push_frame(queue: &mut Queue, record: &Record, bytes_max: usize) -> Result<()
         queue.bytes.truncate(at);
         return Err(error);
     }
-    frame::end(&mut queue.bytes, at, Kind::Record, RECORD_VERSION);
+    frame::end(&mut queue.bytes, at, Kind::Record, record.version());
     queue.appended += 1;
     Ok(())
 }

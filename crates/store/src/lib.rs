@@ -30,7 +30,9 @@ pub use journal::{Journal, JournalOptions, JournalStatus, Recovered};
 pub use lane::Ticket;
 pub use lock::FolderLock;
 pub use read::{VerifyReport, export, for_each, read_all, verify};
-pub use record::{Entry, RECORD_BYTES_MAX, RECORD_VERSION, Record, SessionStart};
+pub use record::{
+    Decision, Entry, LatchRecord, RECORD_BYTES_MAX, RECORD_VERSION, Record, SessionStart, SnapshotMarker,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,14 +1,18 @@
-//! What the journal holds. The format is versioned: new variants are added at the end, a changed variant raises
-//! [`RECORD_VERSION`]; older versions stay readable, newer ones are refused.
+//! What the journal holds. Each record carries the version that is needed to read it: new variants (of [`Record`] and of what
+//! is in it) are added at the end and named in [`Record::version`]; older versions stay readable, and a program that meets a
+//! newer one says so instead of calling it damaged.
 
 use crate::StoreError;
 use keel_model::ids::Symbol;
-use keel_model::{CancelOrder, Command, ExecutionEvent, NewOrder, ReplaceOrder, Timestamp};
+use keel_model::{CancelOrder, Command, ExecutionEvent, Finding, NewOrder, ReplaceOrder, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Version of the record format that this program writes.
-pub const RECORD_VERSION: u8 = 1;
+/// Newest version of the record format that this program writes and reads.
+pub const RECORD_VERSION: u8 = 2;
+
+/// The first version.
+const FIRST_VERSION: u8 = 1;
 
 /// The largest payload of a record; unit: bytes.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
@@ -30,6 +34,47 @@ pub struct SessionStart {
     pub config_hash: String,
     /// Symbols by instrument id: the ids in the records that follow mean these.
     pub symbols: Vec<Symbol>,
+}
+
+/// What was decided about an order that a strategy wanted. What was approved stands in the journal as its intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Decision {
+    /// Risk denied it; it never existed for the venue.
+    Denied {
+        /// What was wanted, by whom and when.
+        order: NewOrder,
+        /// The control that denied it, for example `RC-04`.
+        control: String,
+        /// What it found, in words.
+        reason: String,
+    },
+    /// Denials beyond what is told singly, since the last such record.
+    DeniedMore {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Something was latched or released: the emergency stop, a circuit breaker, a protection. The last record of a name counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatchRecord {
+    /// Which one, for example `emergency-stop` or `breaker/daily-loss`.
+    pub name: String,
+    /// Is it latched from now on?
+    pub is_latched: bool,
+    /// Why, and by whom.
+    pub reason: String,
+    /// What its owner needs to go on after a restart, in its own format; may be empty.
+    pub state: Vec<u8>,
+}
+
+/// A snapshot of the state was made durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotMarker {
+    /// The last record that it covers.
+    pub sequence: u64,
+    /// State digest, 64 hexadecimal digits.
+    pub digest: String,
 }
 
 /// One entry of the journal.
@@ -74,9 +119,66 @@ pub enum Record {
         /// Largest sequence that may have been used.
         up_to: u64,
     },
+    /// What a comparison with the venue found.
+    Finding(Timestamp, Finding),
+    /// What was decided about an order that is not sent.
+    Decision(Timestamp, Decision),
+    /// State of an order list or of an execution algorithm, in the format of its owner.
+    Parent(Timestamp, Vec<u8>),
+    /// A latch was set or released.
+    Latch(Timestamp, LatchRecord),
+    /// A snapshot was made durable.
+    Snapshot(Timestamp, SnapshotMarker),
 }
 
 impl Record {
+    /// The version that a program must know to read it. New variants get the version that brings them, here and nowhere else.
+    #[must_use]
+    pub const fn version(&self) -> u8 {
+        match self {
+            Self::SessionStart(_)
+            | Self::Intent(_)
+            | Self::CancelIntent { .. }
+            | Self::ReplaceIntent(_)
+            | Self::RiskSnapshot(_)
+            | Self::SessionEnd { .. }
+            | Self::IdLease { .. } => FIRST_VERSION,
+            Self::Execution(_, event) => match event {
+                ExecutionEvent::Armed(_)
+                | ExecutionEvent::Sent { .. }
+                | ExecutionEvent::Submit(..)
+                | ExecutionEvent::Cancel(..)
+                | ExecutionEvent::Replace { .. }
+                | ExecutionEvent::Query(..)
+                | ExecutionEvent::Report(_)
+                | ExecutionEvent::Fills(_)
+                | ExecutionEvent::OpenOrders(..)
+                | ExecutionEvent::Balances { .. } => FIRST_VERSION,
+                #[allow(
+                    unreachable_patterns,
+                    reason = "variants that come later need a newer version without a change here"
+                )]
+                _ => RECORD_VERSION,
+            },
+            Self::Command(_, command) => match command {
+                Command::Pause
+                | Command::Resume
+                | Command::ReduceOnly
+                | Command::StopStrategies
+                | Command::Wind(_)
+                | Command::Cancel(_)
+                | Command::EmergencyStop(_)
+                | Command::Start => FIRST_VERSION,
+                #[allow(
+                    unreachable_patterns,
+                    reason = "variants that come later need a newer version without a change here"
+                )]
+                _ => RECORD_VERSION,
+            },
+            _ => RECORD_VERSION,
+        }
+    }
+
     /// Does it open exposure, so that it is refused once space runs out?
     #[must_use]
     pub const fn is_intent(&self) -> bool {
@@ -100,7 +202,7 @@ impl Record {
 
     /// Reads a payload of a known version.
     pub(crate) fn decode(version: u8, payload: &[u8], path: &Path, offset: usize) -> Result<Self, StoreError> {
-        if version != RECORD_VERSION {
+        if !(FIRST_VERSION..=RECORD_VERSION).contains(&version) {
             return Err(if version > RECORD_VERSION {
                 StoreError::NewerFormat {
                     path: path.to_path_buf(),
