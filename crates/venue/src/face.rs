@@ -220,7 +220,7 @@ impl FacePeer {
     pub fn end_user_streams(&mut self) {
         let now = self.venue.now();
         if let Side::Api(session) = &mut self.side {
-            session.end_subscriptions(|_| true, now);
+            session.end_all_subscriptions(now);
         }
     }
 

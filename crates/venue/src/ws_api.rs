@@ -218,7 +218,12 @@ impl ApiSession {
         Ok(Json::object(self.conn.unit, |j| j.num("subscriptionId", id)))
     }
 
-    pub(crate) fn end_subscriptions(&mut self, which: impl Fn(&Subscription) -> bool, now: Timestamp) -> usize {
+    /// Ends every account subscription of the connection.
+    pub(crate) fn end_all_subscriptions(&mut self, now: Timestamp) {
+        self.end_subscriptions(|_| true, now);
+    }
+
+    fn end_subscriptions(&mut self, which: impl Fn(&Subscription) -> bool, now: Timestamp) -> usize {
         let ended: Vec<Subscription> = self.subscriptions.iter().copied().filter(|s| which(s)).collect();
         self.subscriptions.retain(|subscription| !which(subscription));
         let mut core = self.venue.core.lock();
