@@ -20,6 +20,8 @@ pub struct EngineConfig {
     pub reconcile_interval_ms: u64,
     /// A question of a reconciliation without an answer is asked again after this time; unit: milliseconds.
     pub reconcile_timeout_ms: u64,
+    /// Does an order or a fill of somebody else on this account hold the instrument? It is told in any case, and left alone.
+    pub holds_on_foreign: bool,
     /// How often closing a position at the end is tried per instrument.
     pub flatten_attempts_max: u32,
 }
@@ -33,6 +35,7 @@ impl Default for EngineConfig {
             has_replace: false,
             reconcile_interval_ms: 30_000,
             reconcile_timeout_ms: 10_000,
+            holds_on_foreign: false,
             flatten_attempts_max: 5,
         }
     }

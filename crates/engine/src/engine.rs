@@ -14,17 +14,22 @@ use keel_strategy::{Context, Lent, OpenOrder, OrderIdGenerator, Strategy, Strate
 mod actions;
 mod commands;
 mod feeds;
+mod holds;
 mod market;
+mod reconcile;
 mod recovery;
 mod requests;
+mod risk_glue;
 mod status;
 mod wind;
 
+pub use holds::HoldBook;
 pub use recovery::RecoveredRecord;
 pub use status::MISSING;
 pub use wind::WindProgress;
 
 use actions::News;
+use reconcile::BalanceLedger;
 use recovery::Reconciliation;
 use status::Totals;
 use wind::Wind;
@@ -94,6 +99,8 @@ pub struct Engine {
     wanted: TradingState,
     told: TradingState,
     reconciliation: Reconciliation,
+    holds: HoldBook,
+    ledger: BalanceLedger,
     wind: Option<Wind>,
     market_events: u64,
     /// What the journal held when it was read: what the status tells of this run starts from here.
@@ -141,6 +148,8 @@ impl Engine {
             wanted: TradingState::Halted,
             told: TradingState::Halted,
             reconciliation: Reconciliation::at_start(),
+            holds: HoldBook::default(),
+            ledger: BalanceLedger::default(),
             wind: None,
             market_events: 0,
             base: Totals::default(),

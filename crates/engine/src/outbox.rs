@@ -1,9 +1,9 @@
 //! What the engine asks of the world and tells about itself.
 
-use keel_execution::{Alarm, Change, OrderState};
+use keel_execution::{Alarm, Change, OrderState, SettleError};
 use keel_model::{
-    CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, InstrumentId, NewOrder, Notional, QueryOrder,
-    ReplaceOrder, Side, StrategyId, StreamKind, Timestamp, TradingState,
+    CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, Finding, InstrumentId, NewOrder, Notional, QueryOrder,
+    ReplaceOrder, Settlement, Side, StrategyId, StreamKind, Timestamp, TradingState,
 };
 use keel_risk::{Approved, Denied};
 
@@ -142,10 +142,40 @@ pub enum Notice {
     Wound(ExitPolicy),
     /// Emergency stop, with the reason given.
     EmergencyStop(String),
+    /// A kill switch was thrown: nothing that opens or adds passes within the scope until a person re-arms it.
+    Killed {
+        /// What it covers.
+        scope: keel_model::RiskScope,
+        /// Why.
+        reason: String,
+    },
+    /// A person re-armed what was latched within the scope.
+    Rearmed(keel_model::RiskScope),
     /// The state of the account is being compared with the venue.
     Reconciling,
     /// The venue has answered every question of a reconciliation.
     Reconciled,
+    /// A comparison with the venue found something that must outlive a restart; the driver writes it into the journal.
+    Found(Finding),
+    /// A person released an instrument.
+    Released {
+        /// Which.
+        instrument: InstrumentId,
+        /// How many reasons there were.
+        holds: usize,
+    },
+    /// A person said what became of an order.
+    Settled {
+        /// Our id.
+        id: ClientOrderId,
+        /// What became of it.
+        settlement: Settlement,
+    },
+    /// A person's word about an order was not taken.
+    SettleRefused {
+        /// Why not.
+        error: SettleError,
+    },
     /// The portfolio could not book something: the numbers do not fit.
     Booking {
         /// Instrument that is held because of it.

@@ -27,6 +27,6 @@ pub mod trades;
 
 pub use action::{Alarm, Change, OrderAction};
 pub use config::{ConfigError, ExecutionConfig, UnknownRule};
-pub use manager::{Counters, ExecutionError, OrderManager};
+pub use manager::{Counters, ExecutionError, OrderManager, SettleError};
 pub use order::{CancelState, Order};
 pub use state::{Next, OrderState, Step};

@@ -17,7 +17,10 @@ use std::time::Duration;
 mod evidence;
 mod fills;
 mod recovery;
+mod settle;
 mod timers;
+
+pub use settle::SettleError;
 
 /// Most foreign orders and fills that are remembered as told.
 const FOREIGN_COUNT_MAX: usize = 4_096;
@@ -180,9 +183,9 @@ impl OrderManager {
             }
             ExecutionEvent::Query(id, outcome) => self.on_query(*id, outcome, now, out),
             ExecutionEvent::Report(report) => self.on_report(report, now, out),
-            ExecutionEvent::Fills(fills) => self.on_fills(fills, now, out),
+            ExecutionEvent::Fills(fills) | ExecutionEvent::FillsOf { fills, .. } => self.on_fills(fills, now, out),
             ExecutionEvent::OpenOrders(scope, orders) => self.on_open_orders(*scope, orders, now, out),
-            ExecutionEvent::Balances { .. } => {}
+            ExecutionEvent::Balances { .. } | ExecutionEvent::Transfer { .. } => {}
         }
     }
 

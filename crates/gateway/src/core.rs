@@ -12,7 +12,7 @@ use crate::shared::{Phase, Shared};
 use keel_engine::{Effect, Engine, Notice, Outbox, RecoveredRecord};
 use keel_execution::Order;
 use keel_lifecycle::{Clock, StopReason, StopSignal};
-use keel_model::{CancelOrder, Command, Event, ExecutionEvent, MarketEvent, Timestamp, TradingState};
+use keel_model::{CancelOrder, Command, Event, ExecutionEvent, Finding, MarketEvent, Timestamp, TradingState};
 use keel_store::{Journal, Record};
 use std::collections::VecDeque;
 use std::fmt;
@@ -175,6 +175,14 @@ impl Core {
         }
     }
 
+    /// What must outlive a restart goes into the journal behind the event that brought it to light.
+    fn record_finding(&mut self, finding: &Finding) {
+        match self.journal.append(&Record::Finding(self.engine.now(), finding.clone())) {
+            Ok(ticket) => drop(ticket),
+            Err(error) => self.lose_journal(&error.to_string()),
+        }
+    }
+
     fn check_journal(&mut self) {
         if let Err(error) = self.journal.health() {
             self.lose_journal(&error.to_string());
@@ -244,6 +252,7 @@ impl Core {
             // Crossed, jumped or shed: no delta can mend it.
             Notice::BookBroken { instrument, .. } => self.lanes.ask_resync(*instrument),
             Notice::EmergencyStop(_) => self.gate.close(GateLevel::ExitsOnly),
+            Notice::Found(finding) => self.record_finding(finding),
             // A person resumed: what was wound may open again.
             Notice::TradingState { to: TradingState::Active, .. } => self.shared.set_phase(|phase| phase.wound = None),
             _ => {}

@@ -7,7 +7,7 @@
 use crate::GatewayError;
 use keel_engine::RecoveredRecord;
 use keel_model::{
-    CancelOutcome, ExecutionEvent, Fill, InstrumentId, Instruments, OrderSnapshot, QueryOutcome, SubmitOutcome,
+    CancelOutcome, Command, ExecutionEvent, Fill, Finding, InstrumentId, Instruments, OrderSnapshot, QueryOutcome, SubmitOutcome,
 };
 use keel_store::{Entry, Journal, Record, SessionStart};
 use std::time::Duration;
@@ -56,6 +56,18 @@ impl<'a> RecordCollector<'a> {
                 }
                 RecoveredRecord::Risk(Box::new(snapshot))
             }
+            Record::Command(ts, mut command) => {
+                if let Command::Release(id) = &mut command {
+                    *id = self.id(*id)?;
+                }
+                RecoveredRecord::Command(ts, command)
+            }
+            Record::Finding(ts, mut finding) => {
+                if let Finding::Held(hold) = &mut finding {
+                    hold.instrument = self.id(hold.instrument)?;
+                }
+                RecoveredRecord::Finding(ts, finding)
+            }
             _ => return Ok(()),
         };
         self.records.push(record);
@@ -93,6 +105,10 @@ impl<'a> RecordCollector<'a> {
                 report.instrument = self.id(report.instrument)?;
                 report.fill.as_mut().map_or(Ok(()), |fill| self.carry_over_fill(fill))
             }
+            ExecutionEvent::FillsOf { instrument, fills, .. } => {
+                *instrument = self.id(*instrument)?;
+                fills.iter_mut().try_for_each(|(_, fill)| self.carry_over_fill(fill))
+            }
             ExecutionEvent::Fills(fills) => fills.iter_mut().try_for_each(|(_, fill)| self.carry_over_fill(fill)),
             ExecutionEvent::OpenOrders(scope, orders) => {
                 if let Some(id) = scope {
@@ -103,7 +119,8 @@ impl<'a> RecordCollector<'a> {
             ExecutionEvent::Armed(_)
             | ExecutionEvent::Sent { .. }
             | ExecutionEvent::Query(..)
-            | ExecutionEvent::Balances { .. } => Ok(()),
+            | ExecutionEvent::Balances { .. }
+            | ExecutionEvent::Transfer { .. } => Ok(()),
         }
     }
 

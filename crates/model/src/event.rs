@@ -187,6 +187,11 @@ pub enum Command {
     Rearm(RiskScope),
     /// Kill switch: nothing that opens or adds passes within the scope until a person re-arms it. The reason is kept.
     Kill(RiskScope, String),
+    /// Cancel our orders and close positions, of one instrument or of all, while the run goes on. Nothing that adds exposure
+    /// passes there until a person resumes.
+    Flatten(Option<InstrumentId>),
+    /// Cancel every order of ours; positions and the trading state stay.
+    CancelAll,
 }
 
 /// Which part of trading a kill switch, a breaker or a lock covers.

@@ -133,5 +133,7 @@ pub enum Finding {
         change: Notional,
         /// Why.
         cause: BalanceCause,
+        /// Up to which time of the venue its trades are contained in the total.
+        as_of: Timestamp,
     },
 }

@@ -24,6 +24,7 @@ pub mod portfolio;
 /// What the venue says about our orders: execution reports and fills.
 pub mod report;
 /// What a running system publishes about itself.
+pub mod operator;
 pub mod status;
 /// Points in time and spans, in nanoseconds.
 pub mod time;
@@ -41,5 +42,6 @@ pub use order::{
 };
 pub use portfolio::{Balance, Portfolio, PortfolioError, Position};
 pub use report::{ExecType, ExecutionReport, Fill, Liquidity, OrderSnapshot};
+pub use operator::{OperatorView, StreamView, WindView};
 pub use status::{OpenOrderView, PositionView, StatusSnapshot, TradingState};
 pub use time::Timestamp;

@@ -1,7 +1,7 @@
 //! What a running system publishes about itself, for people and for the escape path.
 
 use crate::{
-    Asset, Balance, ClientOrderId, HoldView, InstrumentId, Notional, OrderPurpose, OrderType, Price, Quantity, Side,
+    Asset, Balance, ClientOrderId, HoldView, OperatorView, InstrumentId, Notional, OrderPurpose, OrderType, Price, Quantity, Side,
     Timestamp, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
@@ -109,4 +109,7 @@ pub struct StatusSnapshot {
     /// Instruments that take no new exposure until a person has looked, each with its reason and what to do.
     #[serde(default)]
     pub holds: Vec<HoldView>,
+    /// What a person has said, and how far it has come.
+    #[serde(default)]
+    pub operator: OperatorView,
 }

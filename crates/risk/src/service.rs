@@ -296,6 +296,13 @@ impl RiskService {
         }
     }
 
+    /// A person released an instrument.
+    pub fn release_hold(&mut self, instrument: InstrumentId) {
+        if let Some(row) = self.rows.get_mut(instrument.index()) {
+            row.is_held = false;
+        }
+    }
+
     /// Is the instrument held?
     #[must_use]
     pub fn is_held(&self, instrument: InstrumentId) -> bool {

@@ -69,7 +69,8 @@ impl Engine {
     fn on_filled(&mut self, id: ClientOrderId, fill: &Fill, out: &mut Outbox) {
         self.risk.on_fill(Some(id), fill);
         if let Err(error) = self.portfolio.apply_fill(fill) {
-            self.risk.hold(fill.instrument);
+            let reason = format!("fill {} of order {id} could not be booked: {error}", fill.trade_id);
+            self.hold(fill.instrument, keel_model::HoldCause::Booking, reason, out);
             out.notify(Notice::Booking { instrument: Some(fill.instrument), error });
         }
         let order = self.orders.get(id);
@@ -93,10 +94,8 @@ impl Engine {
     }
 
     fn on_alarm(&mut self, alarm: Alarm, out: &mut Outbox) {
-        let held = if alarm.holds() { self.instrument_of(&alarm) } else { None };
-        if let Some(instrument) = held {
-            self.risk.hold(instrument);
-        }
+        let instrument = self.instrument_of(&alarm);
+        let held = if self.hold_for_alarm(&alarm, instrument, out) { instrument } else { None };
         out.notify(Notice::Alarm { alarm, held });
     }
 

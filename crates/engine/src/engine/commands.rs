@@ -20,6 +20,11 @@ impl Engine {
             Command::Wind(policy) => self.begin_wind(*policy, out),
             Command::Cancel(id) => self.cancel(*id, out),
             Command::EmergencyStop(reason) => self.emergency_stop(reason, out),
+            Command::Settle { client_order_id, settlement } => self.settle_by_hand(*client_order_id, *settlement, out),
+            Command::Release(instrument) => self.release(*instrument, out),
+            Command::Reconcile => self.begin_reconciliation(true, out),
+            Command::Rearm(scope) => self.rearm(*scope, out),
+            Command::Kill(scope, reason) => self.kill(*scope, reason, out),
         }
     }
 
@@ -72,6 +77,7 @@ impl Engine {
         }
         self.wanted = TradingState::Active;
         self.risk.resume();
+        self.release_all(out);
         self.apply_state();
     }
 

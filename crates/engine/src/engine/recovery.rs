@@ -3,7 +3,7 @@
 
 use super::{Engine, Phase};
 use crate::outbox::{Effect, Notice, Outbox, StartBlocker};
-use keel_model::{ExecutionEvent, InstrumentId, NewOrder, Timestamp};
+use keel_model::{Command, ExecutionEvent, Finding, InstrumentId, NewOrder, Timestamp};
 use keel_risk::RiskSnapshot;
 use std::time::Duration;
 
@@ -20,6 +20,11 @@ pub enum RecoveredRecord {
     Event(Timestamp, ExecutionEvent),
     /// Risk's frozen state; the last one counts.
     Risk(Box<RiskSnapshot>),
+    /// An instruction that was carried out, and when. Replayed, it changes the state that it left behind and does nothing to
+    /// the world: what it asked of the venue stands in the journal as intents and answers of its own.
+    Command(Timestamp, Command),
+    /// What a comparison with the venue found, and when.
+    Finding(Timestamp, Finding),
 }
 
 /// What the venue still owes us.
@@ -76,7 +81,7 @@ impl Engine {
     pub fn recover(&mut self, records: impl IntoIterator<Item = RecoveredRecord>, now: Timestamp, out: &mut Outbox) {
         // What the records ask for was asked for then; only the state counts now.
         let mut discarded = Outbox::new();
-        let mut risk = None;
+        let mut risk: Option<Box<RiskSnapshot>> = None;
         let mut last = Timestamp::ZERO;
         for (record, number) in records.into_iter().zip(1u64..) {
             if number.is_multiple_of(RETIRE_EVERY) {
@@ -96,7 +101,18 @@ impl Engine {
                     last = last.max(ts);
                     self.process_execution(ts, &event, &mut discarded);
                 }
-                RecoveredRecord::Risk(snapshot) => risk = Some(snapshot),
+                RecoveredRecord::Risk(snapshot) => {
+                    self.restore_held(&snapshot.held);
+                    risk = Some(snapshot);
+                }
+                RecoveredRecord::Finding(ts, finding) => {
+                    self.advance(ts);
+                    self.replay_finding(&finding);
+                }
+                RecoveredRecord::Command(ts, command) => {
+                    self.advance(ts);
+                    self.replay_command(&command, risk.as_deref_mut(), &mut discarded);
+                }
             }
             discarded.drain();
         }
@@ -113,6 +129,35 @@ impl Engine {
         self.reconciliation = Reconciliation::at_start();
         self.ask(since, last != Timestamp::ZERO, out);
         self.finish(out);
+    }
+
+    /// What an instruction of an earlier run left behind. Nothing is asked of anybody: a run that was wound, paused or started
+    /// then is none of these now, but what a person or a latch decided about risk stays decided.
+    fn replay_command(&mut self, command: &Command, saved: Option<&mut RiskSnapshot>, out: &mut Outbox) {
+        match command {
+            Command::Resume if !self.risk.is_emergency() => {
+                self.risk.resume();
+                self.release_all(out);
+                if let Some(saved) = saved {
+                    saved.is_loss_latched = false;
+                    saved.held.clear();
+                }
+                // Resumed then; until the start is complete nothing passes.
+                self.apply_state();
+            }
+            Command::EmergencyStop(_) => self.risk.emergency_stop(),
+            Command::Release(instrument) => {
+                self.release(*instrument, out);
+                if let Some(saved) = saved {
+                    saved.held.retain(|id| id != instrument);
+                }
+            }
+            Command::Settle { client_order_id, settlement } => {
+                self.settle_order(*client_order_id, *settlement, true, out);
+            }
+            // Start, pause, wind and cancel were of that run alone.
+            _ => {}
+        }
     }
 
     /// Starts a comparison with the venue: after a stream came back, and every now and then.
