@@ -16,6 +16,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keel-exchange", &["keel-model", "keel-marketdata", "keel-lifecycle"]),
     ("keel-venue", &["keel-model", "keel-marketdata", "keel-sim", "keel-lifecycle"]),
     ("keel-store", &["keel-model", "keel-lifecycle"]),
+    // The pure order machine folds the journal into rows, so that a row says what the engine said.
+    ("keel-database", &["keel-model", "keel-lifecycle", "keel-store", "keel-risk", "keel-execution"]),
     ("keel-control", &["keel-lifecycle"]),
     (
         "keel-gateway",
@@ -47,6 +49,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keel-risk",
             "keel-strategy",
             "keel-store",
+            "keel-database",
             "keel-exchange",
             "keel-venue",
             "keel-sim",

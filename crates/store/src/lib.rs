@@ -10,6 +10,8 @@ pub mod disk;
 pub mod error;
 mod frame;
 mod head;
+/// A journal in memory, for simulated crashes.
+pub mod image;
 /// Open, append, close.
 pub mod journal;
 mod lane;
@@ -22,6 +24,8 @@ pub mod read;
 /// What the journal holds.
 pub mod record;
 mod scan;
+/// Reading along behind the writer.
+pub mod tail;
 mod writer;
 
 pub use disk::{Disk, SystemDisk};
@@ -33,6 +37,7 @@ pub use read::{VerifyReport, export, for_each, read_all, verify};
 pub use record::{
     Decision, Entry, LatchRecord, RECORD_BYTES_MAX, RECORD_VERSION, Record, SessionStart, SnapshotMarker,
 };
+pub use tail::{BatchEnd, JournalTail};
 
 use serde::{Deserialize, Serialize};
 

@@ -6,3 +6,4 @@ mod damage;
 mod golden;
 mod journal;
 mod limits;
+mod tail;
