@@ -16,6 +16,7 @@ mod commands;
 mod feeds;
 mod holds;
 mod market;
+mod operator;
 mod reconcile;
 mod recovery;
 mod requests;
@@ -102,6 +103,7 @@ pub struct Engine {
     holds: HoldBook,
     ledger: BalanceLedger,
     wind: Option<Wind>,
+    standing: operator::Standing,
     market_events: u64,
     /// What the journal held when it was read: what the status tells of this run starts from here.
     base: Totals,
@@ -151,6 +153,7 @@ impl Engine {
             holds: HoldBook::default(),
             ledger: BalanceLedger::default(),
             wind: None,
+            standing: operator::Standing::default(),
             market_events: 0,
             base: Totals::default(),
             fills_part: Part::default(),
@@ -269,6 +272,7 @@ impl Engine {
         if self.wind.is_some() {
             self.wind_step(out);
         }
+        self.keep_reducing(out);
         let state = self.risk.state();
         if state != self.told {
             out.notify(Notice::TradingState { from: self.told, to: state });

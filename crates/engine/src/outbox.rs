@@ -140,6 +140,8 @@ pub enum Notice {
     Winding(ExitPolicy),
     /// Nothing is left to do for the exit policy; the venue has confirmed it.
     Wound(ExitPolicy),
+    /// What a person had flattened while the run goes on is flat; the venue has confirmed it.
+    Flattened,
     /// Emergency stop, with the reason given.
     EmergencyStop(String),
     /// A kill switch was thrown: nothing that opens or adds passes within the scope until a person re-arms it.

@@ -24,6 +24,8 @@ pub enum HoldCause {
     Booking,
     /// Held by an earlier run that did not write down why.
     Earlier,
+    /// A person had it flattened.
+    Operator,
 }
 
 impl HoldCause {
@@ -44,6 +46,7 @@ impl HoldCause {
             Self::Foreign => "find out who else trades on this account, then release the instrument",
             Self::Booking => "compare the venue's trade history with ours, then release the instrument",
             Self::Earlier => "look at the log of the earlier run, then release the instrument",
+            Self::Operator => "release the instrument, or resume, when it may be traded again",
         }
     }
 }

@@ -23,8 +23,9 @@ pub mod order;
 pub mod portfolio;
 /// What the venue says about our orders: execution reports and fills.
 pub mod report;
-/// What a running system publishes about itself.
+/// What a running bot tells the person who steers it.
 pub mod operator;
+/// What a running system publishes about itself.
 pub mod status;
 /// Points in time and spans, in nanoseconds.
 pub mod time;

@@ -1,7 +1,7 @@
 //! What a running system publishes about itself, for people and for the escape path.
 
 use crate::{
-    Asset, Balance, ClientOrderId, HoldView, OperatorView, InstrumentId, Notional, OrderPurpose, OrderType, Price, Quantity, Side,
+    Asset, Balance, ClientOrderId, HoldView, InstrumentId, OperatorView, Notional, OrderPurpose, OrderType, Price, Quantity, Side,
     Timestamp, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};

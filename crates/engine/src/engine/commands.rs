@@ -9,17 +9,15 @@ impl Engine {
     pub(super) fn on_command(&mut self, command: &Command, out: &mut Outbox) {
         match command {
             Command::Start => self.start(out),
-            Command::Pause | Command::ReduceOnly => {
-                if self.wanted == TradingState::Active {
-                    self.wanted = TradingState::Reducing;
-                    self.apply_state();
-                }
-            }
+            Command::Pause => self.pause(),
+            Command::ReduceOnly => self.reduce_only(out),
             Command::Resume => self.resume(out),
             Command::StopStrategies => self.stop_strategies(out),
             Command::Wind(policy) => self.begin_wind(*policy, out),
             Command::Cancel(id) => self.cancel(*id, out),
             Command::EmergencyStop(reason) => self.emergency_stop(reason, out),
+            Command::Flatten(instrument) => self.flatten_while_running(*instrument, out),
+            Command::CancelAll => self.cancel_every(out),
             Command::Settle { client_order_id, settlement } => self.settle_by_hand(*client_order_id, *settlement, out),
             Command::Release(instrument) => self.release(*instrument, out),
             Command::Reconcile => self.begin_reconciliation(true, out),
@@ -38,7 +36,7 @@ impl Engine {
             return;
         }
         self.phase = Phase::Running;
-        self.wanted = TradingState::Active;
+        self.wanted = self.wanted_at_start();
         self.risk.on_time(self.now);
         self.apply_state();
         out.notify(Notice::Started);
@@ -75,6 +73,7 @@ impl Engine {
             out.notify(Notice::StartRefused(blocker));
             return;
         }
+        self.end_standing();
         self.wanted = TradingState::Active;
         self.risk.resume();
         self.release_all(out);
@@ -112,11 +111,13 @@ impl Engine {
         self.wind = Some(Wind::new(policy));
     }
 
-    /// The flag first, then everything else.
+    /// The flag first, then everything else. Before the books were compared with the venue's, orders are cancelled and
+    /// nothing is closed: what is held then is not known well enough.
     fn emergency_stop(&mut self, reason: &str, out: &mut Outbox) {
         self.risk.emergency_stop();
         self.wanted = TradingState::Halted;
         out.notify(Notice::EmergencyStop(reason.to_owned()));
-        self.begin_wind(ExitPolicy::Flatten, out);
+        let is_known = self.phase != Phase::Recovering;
+        self.begin_wind(if is_known { ExitPolicy::Flatten } else { ExitPolicy::CancelAll }, out);
     }
 }

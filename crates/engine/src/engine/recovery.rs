@@ -131,9 +131,10 @@ impl Engine {
         self.finish(out);
     }
 
-    /// What an instruction of an earlier run left behind. Nothing is asked of anybody: a run that was wound, paused or started
-    /// then is none of these now, but what a person or a latch decided about risk stays decided.
+    /// What an instruction of an earlier run left behind. Nothing is asked of anybody: a run that was wound or started then is
+    /// neither now, but what a person said, a pause too, and what a latch decided about risk stays decided.
     fn replay_command(&mut self, command: &Command, saved: Option<&mut RiskSnapshot>, out: &mut Outbox) {
+        self.replay_standing(command);
         match command {
             Command::Resume if !self.risk.is_emergency() => {
                 self.risk.resume();
@@ -155,7 +156,7 @@ impl Engine {
             Command::Settle { client_order_id, settlement } => {
                 self.settle_order(*client_order_id, *settlement, true, out);
             }
-            // Start, pause, wind and cancel were of that run alone.
+            // Start, wind and cancel were of that run alone.
             _ => {}
         }
     }

@@ -71,6 +71,7 @@ impl Engine {
             profit_after_fees: sum.zip(fees_valued).and_then(|(sum, fees)| sum.checked_sub(fees).ok()),
             fees_by_asset: run.fees,
             holds: self.hold_views(),
+            operator: self.operator_view(),
         }
     }
 

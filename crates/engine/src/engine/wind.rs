@@ -14,6 +14,10 @@ const FLATTEN_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug)]
 pub(super) struct Wind {
     policy: ExitPolicy,
+    /// Only these; empty for all.
+    instruments: Vec<InstrumentId>,
+    /// Asked for by a person while the run goes on.
+    is_while_running: bool,
     tries: Vec<Tries>,
     is_told: bool,
 }
@@ -31,7 +35,43 @@ struct Tries {
 
 impl Wind {
     pub(super) const fn new(policy: ExitPolicy) -> Self {
-        Self { policy, tries: Vec::new(), is_told: false }
+        Self { policy, instruments: Vec::new(), is_while_running: false, tries: Vec::new(), is_told: false }
+    }
+
+    /// A flatten that does not end the run, of one instrument or of all.
+    pub(super) fn while_running(instrument: Option<InstrumentId>) -> Self {
+        Self { instruments: instrument.into_iter().collect(), is_while_running: true, ..Self::new(ExitPolicy::Flatten) }
+    }
+
+    pub(super) const fn is_while_running(&self) -> bool {
+        self.is_while_running
+    }
+
+    pub(super) const fn policy(&self) -> ExitPolicy {
+        self.policy
+    }
+
+    pub(super) fn instruments(&self) -> &[InstrumentId] {
+        &self.instruments
+    }
+
+    /// One more instrument, where not all are meant already.
+    pub(super) fn add_instrument(&mut self, id: InstrumentId) {
+        self.is_told = false;
+        if !self.instruments.is_empty() && !self.instruments.contains(&id) {
+            self.instruments.push(id);
+        }
+    }
+
+    /// Lets go of instruments; `false` when there were some and none is left.
+    pub(super) fn keep_instruments(&mut self, keep: impl Fn(InstrumentId) -> bool) -> bool {
+        let was_all = self.instruments.is_empty();
+        self.instruments.retain(|id| keep(*id));
+        was_all || !self.instruments.is_empty()
+    }
+
+    fn covers(&self, id: InstrumentId) -> bool {
+        self.instruments.is_empty() || self.instruments.contains(&id)
     }
 }
 
@@ -69,7 +109,7 @@ impl Engine {
     pub fn wind_progress(&self) -> Option<WindProgress> {
         let wind = self.wind.as_ref()?;
         let mut progress = WindProgress::default();
-        for order in self.orders.open() {
+        for order in self.orders.open().filter(|order| wind.covers(order.new.intent.instrument)) {
             if order.is_missing {
                 progress.orders_missing += 1;
                 continue;
@@ -86,7 +126,8 @@ impl Engine {
             }
         }
         if wind.policy == ExitPolicy::Flatten {
-            for instrument in self.instruments.iter().filter(|it| self.closing_order(it.id).is_some()) {
+            let is_left = |id| wind.covers(id) && self.closing_order(id).is_some();
+            for instrument in self.instruments.iter().filter(|it| is_left(it.id)) {
                 let tries = wind.tries.iter().find(|tries| tries.instrument == instrument.id);
                 // The last try counts as given up only once it is over.
                 let is_working = self.orders.open_of(instrument.id).next().is_some();
@@ -123,6 +164,7 @@ impl Engine {
 
     /// One more step of the exit policy. Cancels what has to go; once nothing is open, closes positions if asked for.
     pub(super) fn wind_step(&mut self, out: &mut Outbox) {
+        self.drop_released();
         let Some(policy) = self.wind.as_ref().map(|wind| wind.policy) else { return };
         if policy != ExitPolicy::Keep {
             self.cancel_unwanted(policy, out);
@@ -134,7 +176,7 @@ impl Engine {
             && let Some(wind) = self.wind.as_mut().filter(|wind| !wind.is_told)
         {
             wind.is_told = true;
-            out.notify(Notice::Wound(policy));
+            out.notify(if wind.is_while_running { Notice::Flattened } else { Notice::Wound(policy) });
         }
     }
 
@@ -142,7 +184,9 @@ impl Engine {
         // The house's own closing orders are what flattening waits for; they end by themselves.
         let is_target = |engine: &Self, order: &Order| {
             let is_closing = order.new.strategy == HOUSE && !order.is_adopted;
-            !order.is_cancel_wanted && order.state.may_fill() && !is_closing && engine.is_unwanted(policy, order)
+            let is_covered = engine.wind.as_ref().is_some_and(|wind| wind.covers(order.new.intent.instrument));
+            let is_target = is_covered && !is_closing && engine.is_unwanted(policy, order);
+            is_target && !order.is_cancel_wanted && order.state.may_fill()
         };
         let targets: Vec<_> = self.orders.open().filter(|order| is_target(self, order)).map(Order::id).collect();
         for id in targets {
@@ -155,7 +199,8 @@ impl Engine {
     fn flatten(&mut self, out: &mut Outbox) {
         for index in 0..self.instruments.len() {
             let instrument = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
-            if self.orders.open_of(instrument).next().is_some() {
+            let is_covered = self.wind.as_ref().is_some_and(|wind| wind.covers(instrument));
+            if !is_covered || self.orders.open_of(instrument).next().is_some() {
                 continue;
             }
             let Some(intent) = self.closing_order(instrument) else { continue };
