@@ -30,7 +30,8 @@ mod http;
 /// The venue's limits, kept from its own headers.
 pub mod limits;
 mod market_feed;
-mod order_ids;
+/// Which order of ours has which venue id.
+pub mod order_ids;
 /// Stream sessions without IO.
 pub mod session;
 /// Signing and keys.

@@ -6,8 +6,8 @@
 use super::VENUE;
 use super::capabilities::capabilities;
 use super::classify::{VenueError, Verdict, classify};
-use super::codec::encode::{EncodeError, Query, append_order, encode_signed_submit_into};
-use super::codec::{answers, replace};
+use super::codec::encode::{EncodeError, Query, encode_signed_submit_into};
+use super::codec::{answers, calls};
 use super::http::{Answer, Call, CallError, RestPool};
 use super::limits::Lane;
 use super::order_ids::OrderIds;
@@ -30,7 +30,6 @@ use std::time::Duration;
 
 /// Most pages of trades that are asked for at once; each has up to a thousand.
 const TRADE_PAGES_MAX: usize = 20;
-const TRADES_PER_PAGE: usize = 1_000;
 
 /// Orders and account of one account at Binance spot.
 #[derive(Debug)]
@@ -94,14 +93,23 @@ impl BinanceSpotClient {
         cost: (Lane, u64),
         fill: impl Fn(&mut Query<'_>) + Send + Sync,
     ) -> Result<Answer, ExchangeError> {
-        let first = self.signed_get_once(what, path, cost, &fill).await;
-        match first {
-            Err(ExchangeError::Refused { code: -1021, .. }) => {
-                self.venue.venue_clock.invalidate();
-                self.signed_get_once(what, path, cost, &fill).await
-            }
-            other => other,
+        success(what, self.signed_answer(what, path, cost, fill).await?)
+    }
+
+    /// The answer of a signed question, whatever it says; asked once more after a refused timestamp.
+    async fn signed_answer(
+        &self,
+        what: &'static str,
+        path: &'static str,
+        cost: (Lane, u64),
+        fill: impl Fn(&mut Query<'_>) + Send + Sync,
+    ) -> Result<Answer, ExchangeError> {
+        let first = self.signed_get_once(what, path, cost, &fill).await?;
+        if first.status == 400 && VenueError::read(&first.body).code == Some(-1021) {
+            self.venue.venue_clock.invalidate();
+            return self.signed_get_once(what, path, cost, &fill).await;
         }
+        Ok(first)
     }
 
     async fn signed_get_once(
@@ -121,7 +129,7 @@ impl BinanceSpotClient {
         let make = || self.signed(signer, Method::GET, path, said).map(|(call, _)| call);
         let answer = self.pool.call(lane, make).await.map_err(|error| call_error(what, &self.pool, error))?;
         self.venue.observe(&answer);
-        success(what, answer)
+        Ok(answer)
     }
 
     /// A signed request, and the time that was signed.
@@ -134,9 +142,7 @@ impl BinanceSpotClient {
     ) -> Option<(Call, Timestamp)> {
         let signed_at = self.venue.venue_clock.now()?;
         let mut params = Vec::with_capacity(512);
-        let mut query = Query::new(&mut params);
-        fill(&mut query).ok()?;
-        query.sign(signer, self.recv_window_ms(), signed_at.as_ms());
+        calls::signed_into(&mut params, signer, self.recv_window_ms(), signed_at.as_ms(), fill).ok()?;
         let api_key = Some(signer.api_key().to_owned());
         Some((Call { method, path, params, api_key }, Timestamp::from_ms(signed_at.as_ms())))
     }
@@ -174,14 +180,13 @@ impl BinanceSpotClient {
         Ok(answer)
     }
 
-    /// Judges an answer that is not a success, and forgets the venue's clock where it refused our time.
-    fn judge(&self, answer: &Answer) -> (Verdict, VenueError) {
-        let error = VenueError::read(&answer.body);
-        let verdict = classify(answer.status, &error);
-        if verdict == Verdict::Rejected(RejectReason::Timestamp) {
+    /// Forgets the venue's clock where an answer refused our time.
+    fn heed_refused_time(&self, answer: &Answer) {
+        if answer.status >= 400
+            && classify(answer.status, &VenueError::read(&answer.body)) == Verdict::Rejected(RejectReason::Timestamp)
+        {
             self.venue.venue_clock.invalidate();
         }
-        (verdict, error)
     }
 
     async fn submit_inner(
@@ -206,23 +211,12 @@ impl BinanceSpotClient {
             Err(NoAnswer::NotSent(reason)) => return Err(reason),
             Err(NoAnswer::Unknown(reason)) => return Ok(SubmitOutcome::Unknown(reason)),
         };
-        if !(200..300).contains(&answer.status) {
-            let (verdict, error) = self.judge(&answer);
-            return Ok(match verdict {
-                Verdict::Rejected(reason) => SubmitOutcome::Rejected(error.reject(reason)),
-                Verdict::Unknown(reason) => SubmitOutcome::Unknown(reason),
-            });
+        self.heed_refused_time(&answer);
+        let outcome = calls::submit_outcome(answer.status, &answer.body, &known.symbols, self.venue.now());
+        if let SubmitOutcome::Accepted(ack) = &outcome {
+            self.order_ids.lock().learn(ack.venue_order_id.as_str(), order.client_order_id);
         }
-        Ok(match answers::submit_ack(&answer.body, &known.symbols, self.venue.now()) {
-            Ok(ack) => {
-                self.order_ids.lock().learn(ack.venue_order_id.as_str(), order.client_order_id);
-                SubmitOutcome::Accepted(ack)
-            }
-            Err(cause) => {
-                tracing::error!(error = %unreadable("the answer of a placement", cause, &answer.body), "unknown outcome");
-                SubmitOutcome::Unknown(UnknownReason::Unreadable)
-            }
-        })
+        Ok(outcome)
     }
 
     fn sent_info(&self, client_order_id: ClientOrderId, time_ms: u64) -> SentInfo {
@@ -238,31 +232,17 @@ impl BinanceSpotClient {
         let instrument = known.instruments.get(cancel.instrument).ok_or(NotSentReason::NotExpressible)?;
         let signer = self.ready(Lane::Urgent, 0).await?;
         let make = || {
-            let fill = |query: &mut Query<'_>| {
-                query.text("symbol", instrument.symbol.as_str());
-                query.client_order_id("origClientOrderId", cancel.client_order_id).map(|_| ())
-            };
-            self.signed(signer, Method::DELETE, "/api/v3/order", fill).map(|(call, _)| call)
+            let fill =
+                |query: &mut Query<'_>| calls::one_order(query, instrument.symbol.as_str(), cancel.client_order_id);
+            self.signed(signer, Method::DELETE, calls::ORDER, fill).map(|(call, _)| call)
         };
         let answer = match self.send(Lane::Urgent, make).await {
             Ok(answer) => answer,
             Err(NoAnswer::NotSent(reason)) => return Err(reason),
             Err(NoAnswer::Unknown(reason)) => return Ok(CancelOutcome::Unknown(reason)),
         };
-        if (200..300).contains(&answer.status) {
-            return Ok(match answers::order(&answer.body, &known.symbols) {
-                Ok(snapshot) => CancelOutcome::Canceled(snapshot),
-                Err(cause) => {
-                    tracing::error!(error = %unreadable("the answer of a cancel", cause, &answer.body), "unknown outcome");
-                    CancelOutcome::Unknown(UnknownReason::Unreadable)
-                }
-            });
-        }
-        let (verdict, error) = self.judge(&answer);
-        Ok(match verdict {
-            Verdict::Rejected(reason) => CancelOutcome::Rejected(error.reject(reason)),
-            Verdict::Unknown(reason) => CancelOutcome::Unknown(reason),
-        })
+        self.heed_refused_time(&answer);
+        Ok(calls::cancel_outcome(answer.status, &answer.body, &known.symbols))
     }
 
     async fn replace_inner(
@@ -277,13 +257,8 @@ impl BinanceSpotClient {
         }
         let signer = self.ready(Lane::Order, 1).await?;
         let make = || {
-            let fill = |query: &mut Query<'_>| {
-                query.text("symbol", instrument.symbol.as_str());
-                append_order(query, &replace.new)?;
-                query.text("cancelReplaceMode", "STOP_ON_FAILURE");
-                query.client_order_id("cancelOrigClientOrderId", replace.cancel.client_order_id).map(|_| ())
-            };
-            let (call, signed_at) = self.signed(signer, Method::POST, "/api/v3/order/cancelReplace", fill)?;
+            let fill = |query: &mut Query<'_>| calls::cancel_replace(query, instrument.symbol.as_str(), replace);
+            let (call, signed_at) = self.signed(signer, Method::POST, calls::CANCEL_REPLACE, fill)?;
             on_sent(self.sent_info(replace.new.client_order_id, signed_at.as_ms()));
             Some(call)
         };
@@ -295,10 +270,8 @@ impl BinanceSpotClient {
                 return Ok(ReplaceOutcome { cancel, new });
             }
         };
-        if answer.status >= 400 {
-            self.judge(&answer);
-        }
-        let outcome = replace::outcome(answer.status, &answer.body, &known.symbols, self.venue.now());
+        self.heed_refused_time(&answer);
+        let outcome = calls::replace_outcome(answer.status, &answer.body, &known.symbols, self.venue.now());
         if let SubmitOutcome::Accepted(ack) = &outcome.new {
             self.order_ids.lock().learn(ack.venue_order_id.as_str(), replace.new.client_order_id);
         }
@@ -314,27 +287,18 @@ impl BinanceSpotClient {
         // The answer "not found" carries no time; so the time is asked before.
         let venue_time_before = self.venue.measure_clock(&self.pool, Lane::Urgent).await.ok();
         let answer = self
-            .signed_get(WHAT, "/api/v3/order", (Lane::Urgent, 4), |params| {
-                params.text("symbol", instrument.symbol.as_str());
+            .signed_answer(WHAT, calls::ORDER, (Lane::Urgent, 4), |params| {
                 // A client order id always fits; see the constant beside it.
-                let _fits = params.client_order_id("origClientOrderId", query.client_order_id).is_ok();
+                let _fits = calls::one_order(params, instrument.symbol.as_str(), query.client_order_id).is_ok();
             })
-            .await;
-        match answer {
-            Ok(answer) => {
-                let snapshot = answers::order(&answer.body, &known.symbols)
-                    .map_err(|cause| unreadable(WHAT, cause, &answer.body))?;
-                if snapshot.client_order_id != Some(query.client_order_id) {
-                    return Err(unreadable(WHAT, "the answer is about another order".into(), &answer.body));
-                }
-                self.order_ids.lock().learn(snapshot.venue_order_id.as_str(), query.client_order_id);
-                Ok(QueryOutcome::Found(snapshot))
-            }
-            Err(ExchangeError::Refused { code: -2013, status: 400..=499, .. }) => {
-                Ok(QueryOutcome::NotFound { venue_time_before })
-            }
-            Err(error) => Err(error),
+            .await?;
+        let id = query.client_order_id;
+        let outcome = calls::query_outcome(answer.status, &answer.body, &known.symbols, id, venue_time_before)
+            .map_err(|cause| unreadable(WHAT, cause, &answer.body))?;
+        if let QueryOutcome::Found(snapshot) = &outcome {
+            self.order_ids.lock().learn(snapshot.venue_order_id.as_str(), id);
         }
+        Ok(outcome)
     }
 
     async fn trades_page(
@@ -346,13 +310,8 @@ impl BinanceSpotClient {
     ) -> Result<Vec<(i64, i64, Fill)>, ExchangeError> {
         const WHAT: &str = "our trades";
         let answer = self
-            .signed_get(WHAT, "/api/v3/myTrades", (Lane::Background, 20), |query| {
-                query.text("symbol", instrument.symbol.as_str());
-                match from_id.and_then(|id| u64::try_from(id).ok()) {
-                    Some(id) => query.number("fromId", id),
-                    None => query.number("startTime", since.as_ms()),
-                };
-                query.number("limit", TRADES_PER_PAGE as u64);
+            .signed_get(WHAT, calls::MY_TRADES, (Lane::Background, 20), |query| {
+                calls::trades_page(query, instrument.symbol.as_str(), since, from_id);
             })
             .await?;
         answers::my_trades(&answer.body, symbols).map_err(|cause| unreadable(WHAT, cause, &answer.body))
@@ -368,9 +327,8 @@ impl BinanceSpotClient {
         for _ in 0..TRADE_PAGES_MAX {
             let Some(from) = first_unknown.and_then(|id| u64::try_from(id).ok()) else { break };
             let answer = self
-                .signed_get(WHAT, "/api/v3/allOrders", (Lane::Background, 20), |query| {
-                    query.text("symbol", instrument.symbol.as_str());
-                    query.number("orderId", from).number("limit", TRADES_PER_PAGE as u64);
+                .signed_get(WHAT, calls::ALL_ORDERS, (Lane::Background, 20), |query| {
+                    calls::orders_page(query, instrument.symbol.as_str(), from);
                 })
                 .await?;
             let orders = answers::order_ids(&answer.body).map_err(|cause| unreadable(WHAT, cause, &answer.body))?;
@@ -380,7 +338,7 @@ impl BinanceSpotClient {
             }
             let last = orders.iter().map(|(order, _)| *order).max().unwrap_or_default();
             let rest = trades.iter().map(|(order, _, _)| *order).filter(|order| *order > last && !ids.is_known(*order));
-            first_unknown = if orders.len() < TRADES_PER_PAGE { None } else { rest.min() };
+            first_unknown = if orders.len() < calls::ROWS_PER_PAGE { None } else { rest.min() };
         }
         Ok(())
     }
@@ -466,7 +424,7 @@ impl ExchangeClient for BinanceSpotClient {
         let symbol = instrument.and_then(|id| known.instruments.get(id)).map(|instrument| instrument.symbol);
         let weight = if symbol.is_some() { 6 } else { 80 };
         let answer = self
-            .signed_get(WHAT, "/api/v3/openOrders", (Lane::Urgent, weight), |query| {
+            .signed_get(WHAT, calls::OPEN_ORDERS, (Lane::Urgent, weight), |query| {
                 if let Some(symbol) = &symbol {
                     query.text("symbol", symbol.as_str());
                 }
@@ -497,7 +455,7 @@ impl ExchangeClient for BinanceSpotClient {
             let length = page.len();
             trades.extend(page);
             from_id = trades.last().map(|(_, id, _)| id.saturating_add(1));
-            if length < TRADES_PER_PAGE {
+            if length < calls::ROWS_PER_PAGE {
                 break;
             }
         }
@@ -509,9 +467,7 @@ impl ExchangeClient for BinanceSpotClient {
     async fn balances(&self) -> Result<Vec<Balance>, ExchangeError> {
         const WHAT: &str = "the account";
         let answer = self
-            .signed_get(WHAT, "/api/v3/account", (Lane::Background, 20), |query| {
-                query.text("omitZeroBalances", "true");
-            })
+            .signed_get(WHAT, calls::ACCOUNT, (Lane::Background, 20), calls::balances)
             .await?;
         let (balances, _) = answers::account(&answer.body).map_err(|cause| unreadable(WHAT, cause, &answer.body))?;
         Ok(balances)

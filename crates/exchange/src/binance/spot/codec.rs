@@ -2,6 +2,8 @@
 
 /// Answers of the REST and WebSocket APIs → model values.
 pub mod answers;
+/// What each signed request says and what its answer means.
+pub mod calls;
 /// Market stream frames → events.
 pub mod decode;
 /// Requests → query strings and control messages.

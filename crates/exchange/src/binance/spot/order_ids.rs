@@ -10,20 +10,22 @@ use std::collections::{BTreeMap, VecDeque};
 const IDS_MAX: usize = 65_536;
 
 /// Venue id → our id, `None` for an order that is not ours.
-#[derive(Debug, Default)]
-pub(crate) struct OrderIds {
+#[derive(Clone, Debug, Default)]
+pub struct OrderIds {
     by_venue_id: BTreeMap<i64, Option<ClientOrderId>>,
     age: VecDeque<i64>,
 }
 
 impl OrderIds {
-    pub(crate) fn learn(&mut self, venue_id: &str, id: ClientOrderId) {
+    /// Learns from the venue's id as text; what is no number is passed over.
+    pub fn learn(&mut self, venue_id: &str, id: ClientOrderId) {
         if let Ok(number) = venue_id.parse() {
             self.learn_number(number, Some(id));
         }
     }
 
-    pub(crate) fn learn_number(&mut self, venue_id: i64, id: Option<ClientOrderId>) {
+    /// Learns whose order a venue id is; `None`: not ours.
+    pub fn learn_number(&mut self, venue_id: i64, id: Option<ClientOrderId>) {
         if self.by_venue_id.insert(venue_id, id).is_some() {
             return;
         }
@@ -35,11 +37,15 @@ impl OrderIds {
         }
     }
 
-    pub(crate) fn is_known(&self, venue_id: i64) -> bool {
+    /// Is it known whose order this is?
+    #[must_use]
+    pub fn is_known(&self, venue_id: i64) -> bool {
         self.by_venue_id.contains_key(&venue_id)
     }
 
-    pub(crate) fn get(&self, venue_id: i64) -> Option<ClientOrderId> {
+    /// Our id of the order, if it is ours.
+    #[must_use]
+    pub fn get(&self, venue_id: i64) -> Option<ClientOrderId> {
         self.by_venue_id.get(&venue_id).copied().flatten()
     }
 }

@@ -115,7 +115,7 @@ impl Signer {
 
     /// What goes into the `X-MBX-APIKEY` header.
     #[must_use]
-    pub(crate) fn api_key(&self) -> &str {
+    pub fn api_key(&self) -> &str {
         self.api_key.expose_secret()
     }
 
