@@ -20,6 +20,8 @@ pub mod hash;
 pub mod manager;
 /// One order with its sub-machines.
 pub mod order;
+/// Parent orders: brackets, OCO pairs, TWAP and iceberg.
+pub mod parents;
 /// The state machine as a table.
 pub mod state;
 /// The memory of applied trades.
@@ -29,4 +31,5 @@ pub use action::{Alarm, Change, OrderAction};
 pub use config::{ConfigError, ExecutionConfig, UnknownRule};
 pub use manager::{Counters, ExecutionError, OrderManager, SettleError};
 pub use order::{CancelState, Order};
+pub use parents::{ParentAction, ParentBook, ParentNews, ParentRecord, Surroundings};
 pub use state::{Next, OrderState, Step};

@@ -17,14 +17,16 @@ pub mod ids;
 pub mod instrument;
 /// Market data: trades, top of book, depth, bars, funding, mark price.
 pub mod market;
+/// What a running bot tells the person who steers it.
+pub mod operator;
 /// Orders: sides, types, intents, requests and their outcomes.
 pub mod order;
+/// Parent orders: brackets, OCO pairs, TWAP and iceberg as plans.
+pub mod parent;
 /// Positions, balances and the portfolio with realised and unrealised profit.
 pub mod portfolio;
 /// What the venue says about our orders: execution reports and fills.
 pub mod report;
-/// What a running bot tells the person who steers it.
-pub mod operator;
 /// What a running system publishes about itself.
 pub mod status;
 /// Points in time and spans, in nanoseconds.
@@ -36,13 +38,14 @@ pub use hold::{BalanceCause, Finding, Hold, HoldCause, HoldView, Settlement};
 pub use ids::{Asset, ClientOrderId, IdError, InlineStr, InstrumentId, StrategyId, TradeId, VenueOrderId};
 pub use instrument::{FilterViolation, Instrument, InstrumentKind, InstrumentStatus, Instruments};
 pub use market::{Bar, BookDelta, BookSnapshot, FundingRate, Level, MarkPrice, MarketEvent, TopOfBook, Trade};
+pub use operator::{OperatorView, StreamView, WindView};
 pub use order::{
     CancelOrder, CancelOutcome, NewOrder, NotSentReason, OrderIntent, OrderPurpose, OrderStatus, OrderType, QueryOrder,
     QueryOutcome, Reject, RejectReason, ReplaceOrder, ReplaceOutcome, Side, SubmitAck, SubmitOutcome, TimeInForce,
     UnknownReason,
 };
+pub use parent::{Bracket, Iceberg, Oco, ParentEnd, ParentId, ParentPlan, ParentView, PlanError, Stop, Twap};
 pub use portfolio::{Balance, Portfolio, PortfolioError, Position};
 pub use report::{ExecType, ExecutionReport, Fill, Liquidity, OrderSnapshot};
-pub use operator::{OperatorView, StreamView, WindView};
 pub use status::{OpenOrderView, PositionView, StatusSnapshot, TradingState};
 pub use time::Timestamp;

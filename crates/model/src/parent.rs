@@ -434,8 +434,7 @@ impl ParentPlan {
                 check_exits(rules, plan.entry.side.opposite(), plan.target, &plan.stop, plan.entry.price)
             }
             Self::Oco(plan) => {
-                let limit =
-                    OrderIntent::limit(plan.instrument, plan.side, plan.quantity, plan.price, plan.purpose);
+                let limit = OrderIntent::limit(plan.instrument, plan.side, plan.quantity, plan.price, plan.purpose);
                 rules.check(&limit, None)?;
                 check_stop(rules, &plan.stop)?;
                 check_exits(rules, plan.side, Some(plan.price), &plan.stop, None)
