@@ -39,6 +39,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("keel", &["keel-model", "keel-marketdata", "keel-strategy"]),
     (
+        "keel-proof",
+        &[
+            "keel-model",
+            "keel-marketdata",
+            "keel-lifecycle",
+            "keel-engine",
+            "keel-execution",
+            "keel-risk",
+            "keel-strategy",
+            "keel-store",
+            "keel-exchange",
+            "keel-venue",
+            "keel-sim",
+            "keel-gateway",
+        ],
+    ),
+    (
         "keel-launcher",
         &[
             "keel-model",

@@ -24,6 +24,8 @@ pub mod engine;
 /// What the engine reports.
 pub mod event;
 mod external;
+/// What goes wrong in a simulated run.
+pub mod fault_plan;
 mod hash;
 /// Why a request was refused.
 pub mod reject;
@@ -36,6 +38,7 @@ mod tape;
 /// Requests and views of orders.
 pub mod types;
 
+pub use fault_plan::{Fault, FaultPlan};
 pub use config::{FeeModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
 pub use delayed::{DelayedVenue, Delivery, Payload, SimAnswer, SimRequest};
 pub use engine::{KlineSpan, MatchingEngine, RecordedStatus, SimError};

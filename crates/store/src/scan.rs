@@ -129,6 +129,29 @@ pub(crate) fn scan(
     Ok(scan)
 }
 
+/// Reads one segment that holds a whole journal, as [`scan`] reads the only file of a folder.
+pub(crate) fn scan_image(
+    bytes: &[u8],
+    path: &Path,
+    head: Option<&Head>,
+    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<Scan, StoreError> {
+    let mut scan = Scan {
+        end: End { segment: 1, offset: SEGMENT_HEADER, sequence: 0, chain: [0; 32] },
+        torn: None,
+        records: 0,
+        batches: 0,
+        segments: 1,
+        spare: None,
+    };
+    let mut head_seen = head.is_none_or(|head| head.sequence == 0);
+    let before = End { segment: 0, ..scan.end.clone() };
+    check_header(bytes, path, 1, &before, true)?;
+    scan_segment(bytes, path, true, &mut scan, head, &mut head_seen, visit)?;
+    check_head(Path::new("image"), head, &scan, head_seen)?;
+    Ok(scan)
+}
+
 enum HeaderState {
     Good,
     Spare,
