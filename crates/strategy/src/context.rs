@@ -1,12 +1,14 @@
 //! What a strategy sees and acts through: borrowed engine state in, requests out.
 //!
-//! Invariants: a context lives for one call; nothing here allocates once the request buffer has grown; every submitted
-//! order has its id at once and the id is never used again; at most [`REQUESTS_MAX`] requests leave one call.
+//! Invariants: a context lives for one call; nothing here allocates once the request buffer has grown, but for plans of parent
+//! orders; every submitted order has its id at once and the id is never used again; at most [`REQUESTS_MAX`] requests leave one
+//! call.
 
 use keel_marketdata::OrderBook;
 use keel_model::{
-    Asset, Balance, ClientOrderId, Instrument, InstrumentId, Instruments, NewOrder, Notional, OrderIntent,
-    OrderPurpose, OrderType, Portfolio, Position, Price, Quantity, Side, StrategyId, Timestamp, TradingState,
+    Asset, Balance, Bracket, ClientOrderId, Iceberg, Instrument, InstrumentId, Instruments, NewOrder, Notional, Oco,
+    OrderIntent, OrderPurpose, OrderType, ParentId, ParentPlan, Portfolio, Position, Price, Quantity, Side, StrategyId,
+    Timestamp, TradingState, Twap,
 };
 
 /// The most requests of one call. What exceeds it is refused and counted in [`StrategyRequest::Overflow`].
@@ -43,7 +45,7 @@ impl OrderIdGenerator {
 }
 
 /// What a strategy asks of the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StrategyRequest {
     /// Place an order, if risk agrees.
     Submit(NewOrder),
@@ -58,6 +60,12 @@ pub enum StrategyRequest {
     },
     /// Cancel all orders of its own on an instrument.
     CancelAll(InstrumentId),
+    /// Carry out a plan of several orders.
+    Parent(ParentId, Box<ParentPlan>),
+    /// Cancel a parent order of its own.
+    CancelParent(ParentId),
+    /// Cancel a parent order of its own and close what it holds.
+    CloseParent(ParentId),
     /// More than [`REQUESTS_MAX`] requests in one call: this many were refused. Always the last one of a call.
     Overflow {
         /// How many were refused.
@@ -237,6 +245,45 @@ impl<'a> Context<'a> {
     /// Asks to cancel all its own orders on an instrument.
     pub fn cancel_all(&mut self, instrument: InstrumentId) {
         self.push(StrategyRequest::CancelAll(instrument));
+    }
+
+    /// Asks for an entry whose exits are placed as it fills. See [`keel_model::Bracket`]; the answers come to `on_parent`,
+    /// those about its orders to `on_order` and `on_fill` as ever.
+    pub fn bracket(&mut self, plan: Bracket) -> ParentId {
+        self.parent(plan.into())
+    }
+
+    /// Asks for two orders of which only one is to fill. See [`keel_model::Oco`].
+    pub fn oco(&mut self, plan: Oco) -> ParentId {
+        self.parent(plan.into())
+    }
+
+    /// Asks for a quantity spread over time. See [`keel_model::Twap`].
+    pub fn twap(&mut self, plan: Twap) -> ParentId {
+        self.parent(plan.into())
+    }
+
+    /// Asks for a large order shown in small pieces. See [`keel_model::Iceberg`].
+    pub fn iceberg(&mut self, plan: Iceberg) -> ParentId {
+        self.parent(plan.into())
+    }
+
+    fn parent(&mut self, plan: ParentPlan) -> ParentId {
+        let id = ParentId(self.lent.ids.next_id());
+        self.push(StrategyRequest::Parent(id, Box::new(plan)));
+        id
+    }
+
+    /// Asks to cancel a parent order of its own: nothing is opened any more. The exits of a bracket stay as long as there is
+    /// a position that they protect.
+    pub fn cancel_parent(&mut self, id: ParentId) {
+        self.push(StrategyRequest::CancelParent(id));
+    }
+
+    /// Asks to cancel a parent order of its own and, where it is a bracket or protects a position, to close what it holds at
+    /// the market.
+    pub fn close_parent(&mut self, id: ParentId) {
+        self.push(StrategyRequest::CloseParent(id));
     }
 
     /// Free base asset of an instrument: the most that can be sold on spot.

@@ -26,7 +26,7 @@ pub use idle::Idle;
 pub use market_maker::MarketMaker;
 pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError};
 pub use registry::{StrategyInfo, build, strategies};
-pub use update::{OrderUpdate, OrderUpdateKind};
+pub use update::{OrderUpdate, OrderUpdateKind, ParentUpdate, ParentUpdateKind};
 
 use keel_model::{Bar, ClientOrderId, FeedState, Fill, InstrumentId, TopOfBook, Trade};
 use std::fmt;
@@ -93,6 +93,9 @@ pub trait Strategy: Send + fmt::Debug {
 
     /// Any other news about one of its orders.
     fn on_order(&mut self, _ctx: &mut Context<'_>, _update: &OrderUpdate) {}
+
+    /// News about one of its parent orders: brackets, OCO pairs, TWAP, iceberg.
+    fn on_parent(&mut self, _ctx: &mut Context<'_>, _update: &ParentUpdate) {}
 
     /// The data of an instrument became current, stale, or is down.
     fn on_feed(&mut self, _ctx: &mut Context<'_>, _instrument: InstrumentId, _state: FeedState) {}

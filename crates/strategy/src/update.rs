@@ -1,8 +1,9 @@
-//! News about an order of the strategy, other than fills.
+//! News about an order or a parent order of the strategy, other than fills.
 
 use keel_model::order::ReasonText;
 use keel_model::{
-    ClientOrderId, InstrumentId, NotSentReason, Quantity, Reject, Side, Timestamp, UnknownReason, VenueOrderId,
+    ClientOrderId, InstrumentId, NotSentReason, ParentEnd, ParentId, Quantity, Reject, Side, Timestamp, UnknownReason,
+    VenueOrderId,
 };
 
 /// What happened to an order. Fills come to `on_fill`; the update that ends an order comes after its last fill.
@@ -69,4 +70,56 @@ pub struct OrderUpdate {
     pub ts: Timestamp,
     /// What happened.
     pub kind: OrderUpdateKind,
+}
+
+/// What happened to a parent order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParentUpdateKind {
+    /// The plan was taken; its orders follow.
+    Accepted,
+    /// The plan was refused; nothing was done.
+    Refused(ReasonText),
+    /// This much of its position has had no exit at the venue for longer than it takes to place one.
+    Unprotected {
+        /// How much.
+        quantity: Quantity,
+    },
+    /// What was unprotected is protected again.
+    Protected,
+    /// Both legs have filled, by this much more than was wanted.
+    Overfilled {
+        /// How much.
+        quantity: Quantity,
+    },
+    /// It is over.
+    Ended(ParentEnd),
+}
+
+impl ParentUpdateKind {
+    /// Is this the last word about the parent, unless its entry fills late?
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Ended(_))
+    }
+}
+
+/// News about one parent order of the strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParentUpdate {
+    /// Its id.
+    pub parent: ParentId,
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Side.
+    pub side: Side,
+    /// What it is to come to.
+    pub quantity: Quantity,
+    /// What of it is filled: entries, pieces, or both legs of an OCO.
+    pub filled: Quantity,
+    /// What the exits of a bracket have closed.
+    pub closed: Quantity,
+    /// Engine time.
+    pub ts: Timestamp,
+    /// What happened.
+    pub kind: ParentUpdateKind,
 }
