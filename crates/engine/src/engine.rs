@@ -2,6 +2,7 @@
 
 use crate::config::{EngineConfig, EngineError};
 use crate::digest::{Bag, Part};
+use crate::ledger::BalanceLedger;
 use crate::outbox::{Notice, Outbox};
 use keel_execution::{OrderAction, OrderManager};
 use keel_marketdata::{BarBuilder, OrderBook};
@@ -30,8 +31,7 @@ pub use status::MISSING;
 pub use wind::WindProgress;
 
 use actions::News;
-use reconcile::BalanceLedger;
-use recovery::Reconciliation;
+use recovery::{Cursor, Reconciliation};
 use status::Totals;
 use wind::Wind;
 
@@ -100,8 +100,14 @@ pub struct Engine {
     wanted: TradingState,
     told: TradingState,
     reconciliation: Reconciliation,
+    cursors: Vec<Cursor>,
+    /// The latest time of the venue that an answer has brought, and what it was when the last questions were sent.
+    venue_time: Timestamp,
+    venue_time_asked: Timestamp,
     holds: HoldBook,
     ledger: BalanceLedger,
+    /// When the venue's last complete report of balances came in.
+    reported_at: Timestamp,
     wind: Option<Wind>,
     standing: operator::Standing,
     market_events: u64,
@@ -131,6 +137,7 @@ impl Engine {
             risk,
             orders: OrderManager::new(config.execution),
             ids: OrderIdGenerator::new(config.execution.instance, config.execution.epoch),
+            cursors: vec![Cursor::default(); instruments.len()],
             instruments,
             config,
             strategies,
@@ -150,8 +157,11 @@ impl Engine {
             wanted: TradingState::Halted,
             told: TradingState::Halted,
             reconciliation: Reconciliation::at_start(),
+            venue_time: Timestamp::ZERO,
+            venue_time_asked: Timestamp::ZERO,
             holds: HoldBook::default(),
             ledger: BalanceLedger::default(),
+            reported_at: Timestamp::ZERO,
             wind: None,
             standing: operator::Standing::default(),
             market_events: 0,
@@ -226,8 +236,12 @@ impl Engine {
         let mut actions = std::mem::take(&mut self.actions);
         self.orders.on_event(event, self.now, &mut actions);
         self.actions = actions;
-        if let ExecutionEvent::Balances { complete, balances, ts_event } = event {
-            self.on_balances(balances, *complete, *ts_event, out);
+        match event {
+            ExecutionEvent::Balances { complete, balances, ts_event } => {
+                self.on_balances(balances, *complete, *ts_event, out);
+            }
+            ExecutionEvent::Transfer { asset, change, ts_event } => self.on_transfer(*asset, *change, *ts_event, out),
+            _ => {}
         }
         self.pump(out);
         self.note_answer(event, out);

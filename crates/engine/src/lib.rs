@@ -15,6 +15,8 @@ pub mod config;
 pub mod digest;
 /// The engine.
 pub mod engine;
+/// Expected balances against the venue's.
+pub mod ledger;
 /// What the engine asks of the world and tells about itself.
 pub mod outbox;
 

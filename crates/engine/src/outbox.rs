@@ -1,8 +1,9 @@
 //! What the engine asks of the world and tells about itself.
 
+use crate::ledger::Difference;
 use keel_execution::{Alarm, Change, OrderState, SettleError};
 use keel_model::{
-    CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, Finding, InstrumentId, NewOrder, Notional, QueryOrder,
+    Asset, BalanceCause, CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, Finding, InstrumentId, NewOrder, Notional, QueryOrder,
     ReplaceOrder, Settlement, Side, StrategyId, StreamKind, Timestamp, TradingState,
 };
 use keel_risk::{Approved, Denied};
@@ -37,6 +38,9 @@ pub enum StartBlocker {
     /// Fills that were asked for have not come.
     #[error("the venue has not told the fills that were asked for")]
     Fills,
+    /// A balance does not add up; it is looked at again, and then judged.
+    #[error("a balance does not add up; it is looked at once more")]
+    Doubt,
     /// Balances are not known yet.
     #[error("the venue has not told the balances yet")]
     Balances,
@@ -159,6 +163,17 @@ pub enum Notice {
     Reconciled,
     /// A comparison with the venue found something that must outlive a restart; the driver writes it into the journal.
     Found(Finding),
+    /// A balance changed without a trade of ours: by an announced transfer, or from outside and taken over.
+    BalanceChanged {
+        /// Asset.
+        asset: Asset,
+        /// How much more (or, negative, less) there is.
+        change: Notional,
+        /// Why it counts.
+        cause: BalanceCause,
+    },
+    /// A balance does not add up; the instruments of the asset are held.
+    Mismatch(Difference),
     /// A person released an instrument.
     Released {
         /// Which.

@@ -175,6 +175,12 @@ impl Order {
         QueryOrder { client_order_id: self.id(), instrument: self.new.intent.instrument }
     }
 
+    /// Is something about it not accounted for: its outcome, fills, or where it went?
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.is_missing || self.is_unresolved() || self.cum > self.filled
+    }
+
     /// Is the outcome, or are fills, still owed?
     pub(crate) fn is_unresolved(&self) -> bool {
         matches!(self.state, OrderState::Unknown | OrderState::Settling)

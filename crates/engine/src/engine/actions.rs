@@ -68,6 +68,7 @@ impl Engine {
 
     fn on_filled(&mut self, id: ClientOrderId, fill: &Fill, out: &mut Outbox) {
         self.risk.on_fill(Some(id), fill);
+        self.book_balances(fill, out);
         if let Err(error) = self.portfolio.apply_fill(fill) {
             let reason = format!("fill {} of order {id} could not be booked: {error}", fill.trade_id);
             self.hold(fill.instrument, keel_model::HoldCause::Booking, reason, out);

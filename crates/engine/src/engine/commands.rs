@@ -56,6 +56,7 @@ impl Engine {
             return Some(blocker);
         }
         match self.orders.unresolved_count() {
+            0 if self.ledger.has_doubts() => Some(StartBlocker::Doubt),
             0 => None,
             count => Some(StartBlocker::Unresolved(count)),
         }

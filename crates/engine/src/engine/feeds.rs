@@ -53,6 +53,9 @@ impl Engine {
             return;
         }
         self.account_feed = state;
+        if state != FeedState::Live {
+            self.ledger.note_gap();
+        }
         out.notify(Notice::Feed(StreamKind::Account, state));
         if state == FeedState::Live && (self.phase != Phase::Recovering || self.reconciliation.was_asked()) {
             self.begin_reconciliation(true, out);
@@ -62,6 +65,9 @@ impl Engine {
 
     pub(super) fn on_balances(&mut self, balances: &[Balance], complete: bool, ts_event: Timestamp, out: &mut Outbox) {
         self.risk.on_balances(balances, complete, ts_event);
+        if complete {
+            self.note_balances(balances, ts_event, out);
+        }
         if let Err(error) = self.portfolio.apply_balances(balances, complete, ts_event) {
             out.notify(Notice::Booking { instrument: None, error });
         }
@@ -69,7 +75,9 @@ impl Engine {
 
     /// Brings risk to the state that was asked for, narrowed by what is not known at the moment.
     pub(super) fn apply_state(&mut self) {
-        let is_blind = self.account_feed != FeedState::Live || self.reconciliation.blocks();
+        let is_blind = self.account_feed != FeedState::Live
+            || self.reconciliation.blocks()
+            || self.ledger.has_doubts_after_gap();
         let state = match self.wanted {
             TradingState::Active if is_blind => TradingState::Reducing,
             state => state,

@@ -6,9 +6,7 @@
 use super::Engine;
 use crate::outbox::{Notice, Outbox};
 use keel_execution::Alarm;
-use keel_model::{
-    Asset, ClientOrderId, Finding, Hold, HoldCause, HoldView, InstrumentId, Settlement,
-};
+use keel_model::{Asset, ClientOrderId, Finding, Hold, HoldCause, HoldView, InstrumentId, Settlement};
 use serde::{Deserialize, Serialize};
 
 /// Reasons for holds: bounded by instruments times kinds of trouble.
@@ -127,7 +125,13 @@ impl Engine {
     }
 
     /// As [`Self::settle_by_hand`], from the journal: the order stands as it did when the word was given.
-    pub(super) fn settle_order(&mut self, id: ClientOrderId, settlement: Settlement, is_replay: bool, out: &mut Outbox) {
+    pub(super) fn settle_order(
+        &mut self,
+        id: ClientOrderId,
+        settlement: Settlement,
+        is_replay: bool,
+        out: &mut Outbox,
+    ) {
         let instrument = self.orders.get(id).map(|order| order.new.intent.instrument);
         let fee_asset = instrument.and_then(|id| self.instruments.get(id)).map_or(Asset::EMPTY, |it| it.quote);
         let now = self.now;

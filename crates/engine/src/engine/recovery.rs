@@ -3,7 +3,7 @@
 
 use super::{Engine, Phase};
 use crate::outbox::{Effect, Notice, Outbox, StartBlocker};
-use keel_model::{Command, ExecutionEvent, Finding, InstrumentId, NewOrder, Timestamp};
+use keel_model::{ClientOrderId, Command, ExecutionEvent, Fill, Finding, InstrumentId, NewOrder, Timestamp};
 use keel_risk::RiskSnapshot;
 use std::time::Duration;
 
@@ -27,6 +27,15 @@ pub enum RecoveredRecord {
     Finding(Timestamp, Finding),
 }
 
+/// How far the fills of one instrument are known, by the venue's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cursor {
+    /// Up to here the venue has told its fills when asked.
+    reached: Timestamp,
+    /// Since when they were asked for, while the answer is not there.
+    owed: Option<Timestamp>,
+}
+
 /// What the venue still owes us.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Reconciliation {
@@ -35,7 +44,6 @@ pub(super) struct Reconciliation {
     fills: u32,
     /// Are there orders that were not on the venue's list and about which it has not answered yet?
     doubts: bool,
-    since: Timestamp,
     /// When the questions were sent; zero means that none is under way.
     sent: Timestamp,
     /// Does it keep new exposure out until it is over?
@@ -49,7 +57,7 @@ impl Reconciliation {
         Self { open_orders: true, balances: true, is_blocking: true, ..Self::default() }
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.open_orders || self.balances || self.fills > 0 || self.doubts
     }
 
@@ -127,7 +135,8 @@ impl Engine {
         let oldest = self.orders.open().map(|order| order.ts_created.min(order.new.ts_decided)).min();
         let since = oldest.unwrap_or(last).min(last);
         self.reconciliation = Reconciliation::at_start();
-        self.ask(since, last != Timestamp::ZERO, out);
+        self.ledger.note_gap();
+        self.ask((last != Timestamp::ZERO).then_some(since), out);
         self.finish(out);
     }
 
@@ -163,45 +172,91 @@ impl Engine {
 
     /// Starts a comparison with the venue: after a stream came back, and every now and then.
     pub(super) fn begin_reconciliation(&mut self, is_blocking: bool, out: &mut Outbox) {
-        let since = self.reconciliation.last_done;
         let is_blocking = is_blocking || self.reconciliation.blocks();
         self.reconciliation = Reconciliation { open_orders: true, balances: true, is_blocking, ..self.reconciliation };
         out.notify(Notice::Reconciling);
-        self.ask(since, true, out);
+        self.ask(Some(self.reconciliation.last_done), out);
         self.apply_state();
     }
 
-    fn ask(&mut self, since: Timestamp, with_fills: bool, out: &mut Outbox) {
-        let since = since.minus(Duration::from_millis(self.config.execution.fills_overlap_ms));
+    /// Asks for everything. Fills are asked for from where the last answer about the instrument ended, by the venue's own
+    /// clock, less an overlap; `fallback`, on our clock, is for instruments without an answer so far.
+    fn ask(&mut self, fallback: Option<Timestamp>, out: &mut Outbox) {
         self.reconciliation.sent = self.now;
-        self.reconciliation.since = since;
-        self.reconciliation.fills = 0;
+        self.venue_time_asked = self.venue_time;
         out.push(Effect::FetchOpenOrders(None));
-        if with_fills {
-            self.reconciliation.fills = u32::try_from(self.instruments.len()).unwrap_or(u32::MAX);
-            for instrument in self.instruments.iter() {
-                out.push(Effect::FetchFills(instrument.id, since));
+        let overlap = self.orders.lag_max(self.now);
+        let deep = self.ledger.doubts_since();
+        for index in 0..self.instruments.len() {
+            let id = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
+            let Some(cursor) = self.cursors.get_mut(index) else { continue };
+            let since = if cursor.reached == Timestamp::ZERO { fallback } else { Some(cursor.reached) };
+            cursor.owed = since.map(|since| {
+                // What does not add up is searched for from where it last did.
+                let since = deep.map_or(since, |deep| deep.min(since));
+                since.minus(overlap)
+            });
+            if let Some(since) = cursor.owed {
+                out.push(Effect::FetchFills(id, since));
             }
         }
+        self.reconciliation.fills = u32::try_from(self.fills_owed()).unwrap_or(u32::MAX);
         out.push(Effect::FetchBalances);
+    }
+
+    /// Instruments whose fills were asked for and have not come.
+    fn fills_owed(&self) -> usize {
+        self.cursors.iter().filter(|cursor| cursor.owed.is_some()).count()
+    }
+
+    /// The answer about one instrument is in. What is in it moves the cursor; an answer without fills moves it to the venue's
+    /// time that was known before the question. Ids play no part: they need not grow.
+    fn note_fills(&mut self, instrument: Option<InstrumentId>, fills: &[(Option<ClientOrderId>, Fill)]) {
+        let asked = self.venue_time_asked;
+        let Some(id) = instrument else {
+            // An answer that does not say what it is about answers one question, the first.
+            if let Some(cursor) = self.cursors.iter_mut().find(|cursor| cursor.owed.is_some()) {
+                cursor.owed = None;
+            }
+            return;
+        };
+        let latest = fills.iter().map(|(_, fill)| fill.ts_event).max();
+        if let Some(cursor) = self.cursors.get_mut(id.index()) {
+            cursor.owed = None;
+            cursor.reached = cursor.reached.max(latest.unwrap_or(asked));
+        }
     }
 
     /// Ticks off what has been answered.
     pub(super) fn note_answer(&mut self, event: &ExecutionEvent, out: &mut Outbox) {
-        if !self.reconciliation.is_open() {
-            return;
+        match event {
+            ExecutionEvent::Fills(fills) => self.note_fills(None, fills),
+            ExecutionEvent::FillsOf { instrument, fills, .. } => self.note_fills(Some(*instrument), fills),
+            ExecutionEvent::Balances { ts_event, .. } => self.venue_time = self.venue_time.max(*ts_event),
+            _ => {}
         }
+        if self.reconciliation.is_open() {
+            self.tick_off(event, out);
+        }
+        if self.ledger.has_report() && !matches!(event, ExecutionEvent::Sent { .. } | ExecutionEvent::Armed(_)) {
+            self.judge_balances(out);
+        }
+    }
+
+    fn tick_off(&mut self, event: &ExecutionEvent, out: &mut Outbox) {
         let are_doubts = self.reconciliation.is_blocking && self.orders.doubted_count() > 0;
+        let fills = u32::try_from(self.fills_owed()).unwrap_or(u32::MAX);
         let owed = &mut self.reconciliation;
         let had_doubts = owed.doubts;
         owed.doubts &= are_doubts;
         match event {
             ExecutionEvent::OpenOrders(None, _) => (owed.open_orders, owed.doubts) = (false, are_doubts),
             ExecutionEvent::Balances { complete: true, .. } => owed.balances = false,
-            ExecutionEvent::Fills(_) => owed.fills = owed.fills.saturating_sub(1),
+            ExecutionEvent::Fills(_) | ExecutionEvent::FillsOf { .. } => {}
             _ if had_doubts && !are_doubts => {}
             _ => return,
         }
+        owed.fills = fills;
         if !owed.is_open() {
             owed.last_done = owed.sent;
             owed.is_blocking = false;
@@ -210,7 +265,7 @@ impl Engine {
         }
     }
 
-    /// Asks again for what was not answered in time, and compares every now and then.
+    /// Asks again for what was not answered in time, looks again at what did not add up, and compares every now and then.
     pub(super) fn reconcile_on_time(&mut self, out: &mut Outbox) {
         let waited = self.now.since(self.reconciliation.sent);
         let was_asked = self.reconciliation.was_asked();
@@ -218,6 +273,11 @@ impl Engine {
             if was_asked && waited > Duration::from_millis(self.config.reconcile_timeout_ms) {
                 self.ask_again(out);
             }
+            return;
+        }
+        self.judge_balances(out);
+        if was_asked && self.next_look().is_some_and(|pause| waited > pause) {
+            self.begin_reconciliation(false, out);
             return;
         }
         let interval_ms = self.config.reconcile_interval_ms;
@@ -234,12 +294,9 @@ impl Engine {
         if self.reconciliation.balances {
             out.push(Effect::FetchBalances);
         }
-        if self.reconciliation.fills > 0 {
-            // Answers do not say which instrument they are about, so all are asked once more.
-            self.reconciliation.fills = u32::try_from(self.instruments.len()).unwrap_or(u32::MAX);
-            for index in 0..self.instruments.len() {
-                let id = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
-                out.push(Effect::FetchFills(id, self.reconciliation.since));
+        for (cursor, id) in self.cursors.iter().zip(0u32..) {
+            if let Some(since) = cursor.owed {
+                out.push(Effect::FetchFills(InstrumentId(id), since));
             }
         }
     }

@@ -228,6 +228,16 @@ impl OrderManager {
         self.alarm(Alarm::Missing { id, instrument }, out);
     }
 
+    /// How far the venue's answers may lag: longer while it answers 5xx; the overlap of fills where nothing is assumed.
+    #[must_use]
+    pub fn lag_max(&self, now: Timestamp) -> Duration {
+        let overlap_ms = self.config.fills_overlap_ms;
+        Duration::from_millis(match self.config.unknown_rule {
+            UnknownRule::Fence { .. } => self.bound_ms(now).max(overlap_ms),
+            UnknownRule::Hold => overlap_ms,
+        })
+    }
+
     /// How far queries may lag: longer while the venue answers 5xx.
     fn bound_ms(&self, now: Timestamp) -> u64 {
         let UnknownRule::Fence { staleness_bound_ms, staleness_bound_degraded_ms } = self.config.unknown_rule else {
