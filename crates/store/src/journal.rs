@@ -7,7 +7,8 @@ use crate::lane::{LaneId, Shared, Ticket};
 use crate::lock::FolderLock;
 use crate::priority::Priority;
 use crate::record::{Entry, Record};
-use crate::scan::{self, End, Scan, Torn, segment_path};
+use crate::scan::{self, End, Pass, Scan, Torn, segment_path};
+use crate::snapshot::{Place, Snapshot, newest_snapshot};
 use crate::writer::{Stats, Writer, create_segment, run, sync_folder};
 use crate::{Durability, StoreError};
 use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
@@ -81,7 +82,7 @@ pub struct Recovered {
     pub instance: u32,
     /// This start; durable already.
     pub epoch: u32,
-    /// Everything recorded so far, oldest first; empty when a visitor was given.
+    /// Everything recorded since the snapshot, oldest first; empty when a visitor was given.
     pub records: Vec<Entry>,
     /// How many records there are.
     pub records_total: u64,
@@ -91,6 +92,8 @@ pub struct Recovered {
     pub was_clean: bool,
     /// Was there no journal before?
     pub is_fresh: bool,
+    /// The snapshot that stands for the records before those.
+    pub snapshot: Option<Snapshot>,
 }
 
 /// Where a journal ended.
@@ -179,7 +182,12 @@ impl Journal {
                 wanted: options.mode.clone(),
             });
         }
-        let found = scan::scan(folder, old.as_ref(), visit)?;
+        let snapshot = newest_snapshot(folder)?;
+        let places = snapshot.iter().map(|it| Place::from(&it.header)).collect();
+        let start = snapshot.as_ref().map(|it| it.header.segment);
+        let covered = snapshot.as_ref().map_or(0, |it| it.header.sequence);
+        let mut later = |entry: Entry| if entry.sequence > covered { visit(entry) } else { Ok(()) };
+        let found = scan::scan(folder, Pass { head: old.clone(), places, start, visit: Some(&mut later) })?;
         if old.is_none() && (found.records > 0 || found.segments > 1) {
             return Err(StoreError::corrupt(&folder.join("HEAD"), 0, "the head file is missing"));
         }
@@ -196,6 +204,7 @@ impl Journal {
             torn_tail_bytes,
             was_clean: old.as_ref().is_none_or(|head| head.is_clean),
             is_fresh: old.is_none(),
+            snapshot,
         };
         Ok((Self::start(options, lock, file, end, head, found.spare)?, recovered))
     }

@@ -24,6 +24,8 @@ pub mod read;
 /// What the journal holds.
 pub mod record;
 mod scan;
+/// The whole state at one place of the journal, and the removal of what lies before it.
+pub mod snapshot;
 /// Reading along behind the writer.
 pub mod tail;
 mod writer;
@@ -33,10 +35,11 @@ pub use error::StoreError;
 pub use journal::{Journal, JournalOptions, JournalStatus, Recovered};
 pub use lane::Ticket;
 pub use lock::FolderLock;
-pub use read::{VerifyReport, export, for_each, read_all, verify};
+pub use read::{VerifyReport, export, for_each, for_each_after, read_all, verify};
 pub use record::{
     Decision, Entry, LatchRecord, RECORD_BYTES_MAX, RECORD_VERSION, Record, SessionStart, SnapshotMarker,
 };
+pub use snapshot::{Snapshot, SnapshotHeader};
 pub use tail::{BatchEnd, JournalTail};
 
 use serde::{Deserialize, Serialize};

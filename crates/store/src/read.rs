@@ -4,7 +4,8 @@ use crate::StoreError;
 use crate::head::Head;
 use crate::lock::FolderLock;
 use crate::record::Entry;
-use crate::scan;
+use crate::scan::{self, Pass, Visit};
+use crate::snapshot::{Place, SnapshotHeader, list_snapshots, read_snapshot};
 use std::io::Write;
 use std::path::Path;
 
@@ -17,8 +18,10 @@ pub struct VerifyReport {
     pub epoch: u32,
     /// `paper`, `live`, …
     pub mode: String,
-    /// Records, all of them readable and chained.
+    /// Records read, all of them readable and chained.
     pub records: u64,
+    /// Records ever written: what stands before the first one read is covered by a snapshot.
+    pub records_total: u64,
     /// Batches.
     pub batches: u64,
     /// Segments in use.
@@ -31,37 +34,80 @@ pub struct VerifyReport {
     pub chain: String,
     /// Who is writing to it now; then the end moves while it is read.
     pub holder: Option<String>,
+    /// Segment in which the next batch begins.
+    pub end_segment: u32,
+    /// Where in it; unit: bytes.
+    pub end_offset: u64,
+    /// Snapshots, by the last record that each covers, newest first.
+    pub snapshots: Vec<u64>,
 }
 
-/// Reads and checks a whole journal, and hands each record to `visit`.
-pub fn for_each(
-    folder: &Path,
-    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
-) -> Result<VerifyReport, StoreError> {
-    let Some(head) = Head::read(folder)? else {
-        return Err(StoreError::NotAJournal {
-            path: folder.to_path_buf(),
-            cause: "there is no HEAD file; name the folder that holds the segments".to_owned(),
-        });
+fn head_of(folder: &Path) -> Result<Head, StoreError> {
+    Head::read(folder)?.ok_or_else(|| StoreError::NotAJournal {
+        path: folder.to_path_buf(),
+        cause: "there is no HEAD file; name the folder that holds the segments".to_owned(),
+    })
+}
+
+/// Where the snapshots of a folder stand, as far as they can be read.
+pub(crate) fn places(folder: &Path) -> Result<Vec<Place>, StoreError> {
+    let mut places = Vec::new();
+    for (_, path) in list_snapshots(folder)? {
+        match read_snapshot(&path) {
+            Ok(snapshot) => places.push(Place::from(&snapshot.header)),
+            Err(error) => tracing::warn!(%error, "a snapshot cannot be read and is left out"),
+        }
+    }
+    Ok(places)
+}
+
+fn look(folder: &Path, start: Option<&SnapshotHeader>, visit: Option<Visit<'_>>) -> Result<VerifyReport, StoreError> {
+    let head = head_of(folder)?;
+    let places = match start {
+        Some(start) => vec![Place::from(start)],
+        None => places(folder)?,
     };
-    let found = scan::scan(folder, Some(&head), visit)?;
+    let start = start.map(|start| start.segment);
+    let found = scan::scan(folder, Pass { head: Some(head.clone()), places, start, visit })?;
     Ok(VerifyReport {
         instance: head.instance,
         epoch: head.epoch,
         mode: head.mode,
         records: found.records,
+        records_total: found.end.sequence,
         batches: found.batches,
         segments: found.segments,
         torn_tail_bytes: found.torn.as_ref().map_or(0, |torn| (torn.to - torn.from) as u64),
         is_clean: head.is_clean,
         chain: hex::encode(found.end.chain),
         holder: FolderLock::holder(folder),
+        end_segment: found.end.segment,
+        end_offset: found.end.offset as u64,
+        snapshots: list_snapshots(folder)?.into_iter().map(|(sequence, _)| sequence).collect(),
     })
+}
+
+/// Reads and checks a whole journal, as far back as it goes, and hands each record to `visit`.
+pub fn for_each(
+    folder: &Path,
+    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<VerifyReport, StoreError> {
+    look(folder, None, Some(visit))
+}
+
+/// Reads and checks a journal from the place of a snapshot on, and hands the records after it to `visit`.
+pub fn for_each_after(
+    folder: &Path,
+    snapshot: &SnapshotHeader,
+    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
+) -> Result<VerifyReport, StoreError> {
+    let mut later = |entry: Entry| if entry.sequence > snapshot.sequence { visit(entry) } else { Ok(()) };
+    look(folder, Some(snapshot), Some(&mut later))
 }
 
 /// Reads and checks a whole journal.
 pub fn verify(folder: &Path) -> Result<VerifyReport, StoreError> {
-    for_each(folder, &mut |_| Ok(()))
+    look(folder, None, Some(&mut |_| Ok(())))
 }
 
 /// Reads a whole journal into memory.

@@ -200,8 +200,8 @@ impl Record {
             .map_err(|error| StoreError::Encode { cause: error.to_string() })
     }
 
-    /// Reads a payload of a known version.
-    pub(crate) fn decode(version: u8, payload: &[u8], path: &Path, offset: usize) -> Result<Self, StoreError> {
+    /// Is it a version that this program reads?
+    pub(crate) fn check_version(version: u8, path: &Path, offset: usize) -> Result<(), StoreError> {
         if !(FIRST_VERSION..=RECORD_VERSION).contains(&version) {
             return Err(if version > RECORD_VERSION {
                 StoreError::NewerFormat {
@@ -213,6 +213,12 @@ impl Record {
                 StoreError::corrupt(path, offset, format!("record version {version} never existed"))
             });
         }
+        Ok(())
+    }
+
+    /// Reads a payload of a known version.
+    pub(crate) fn decode(version: u8, payload: &[u8], path: &Path, offset: usize) -> Result<Self, StoreError> {
+        Self::check_version(version, path, offset)?;
         let (record, rest) = postcard::take_from_bytes(payload).map_err(|error| {
             StoreError::corrupt(path, offset, format!("the checksum is right but the record cannot be read: {error}"))
         })?;

@@ -8,6 +8,7 @@ use crate::StoreError;
 use crate::frame::{self, Chain, HeaderError, Parsed, SEGMENT_HEADER, SegmentHeader};
 use crate::head::Head;
 use crate::record::{Entry, RECORD_BYTES_MAX, Record};
+use crate::snapshot::Place;
 use std::path::{Path, PathBuf};
 
 /// Disks write sectors of this size as a whole.
@@ -38,6 +39,19 @@ pub(crate) struct Torn {
     pub(crate) to: usize,
 }
 
+impl Default for Scan {
+    fn default() -> Self {
+        Self {
+            end: End { segment: 0, offset: SEGMENT_HEADER, sequence: 0, chain: [0; 32] },
+            torn: None,
+            records: 0,
+            batches: 0,
+            segments: 0,
+            spare: None,
+        }
+    }
+}
+
 /// What a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scan {
@@ -55,8 +69,8 @@ pub(crate) fn segment_path(folder: &Path, number: u32) -> PathBuf {
     folder.join(format!("journal-{number:08}.seg"))
 }
 
-/// Numbers of the segments in `folder`, ascending and without a hole.
-fn segment_numbers(folder: &Path) -> Result<Vec<u32>, StoreError> {
+/// Numbers of the segments in `folder`, ascending and without a hole. Only the oldest may be gone.
+pub(crate) fn segments_in(folder: &Path) -> Result<Vec<u32>, StoreError> {
     let entries = std::fs::read_dir(folder).map_err(|error| StoreError::io("list", folder, &error))?;
     let mut numbers = Vec::new();
     for entry in entries {
@@ -66,7 +80,8 @@ fn segment_numbers(folder: &Path) -> Result<Vec<u32>, StoreError> {
         numbers.extend(number);
     }
     numbers.sort_unstable();
-    for (number, expected) in numbers.iter().zip(1..) {
+    let first = numbers.first().copied().unwrap_or(1);
+    for (number, expected) in numbers.iter().zip(first..) {
         if *number != expected {
             let path = segment_path(folder, expected);
             return Err(StoreError::corrupt(&path, 0, format!("the segment is missing, but segment {number} exists")));
@@ -83,23 +98,31 @@ fn read_segment(path: &Path) -> Result<Vec<u8>, StoreError> {
     std::fs::read(path).map_err(|error| StoreError::io("read", path, &error))
 }
 
-/// Reads everything, hands each record of each whole batch to `visit`, and checks the end against `head`.
-pub(crate) fn scan(
-    folder: &Path,
-    head: Option<&Head>,
-    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
-) -> Result<Scan, StoreError> {
-    let numbers = segment_numbers(folder)?;
-    let mut scan = Scan {
-        end: End { segment: 0, offset: SEGMENT_HEADER, sequence: 0, chain: [0; 32] },
-        torn: None,
-        records: 0,
-        batches: 0,
-        segments: 0,
-        spare: None,
-    };
-    let mut head_seen = head.is_none_or(|head| head.sequence == 0);
+/// What a scan is to do.
+pub(crate) struct Pass<'a> {
+    /// What the journal surely holds.
+    pub(crate) head: Option<Head>,
+    /// Where snapshots stand: each place from the first segment read on must be passed.
+    pub(crate) places: Vec<Place>,
+    /// Begin with this segment instead of the first; one of the places must vouch for it.
+    pub(crate) start: Option<u32>,
+    /// Takes the records; without it they are checked and not decoded.
+    pub(crate) visit: Option<Visit<'a>>,
+}
+
+/// Takes records, oldest first.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(Entry) -> Result<(), StoreError>;
+
+/// Reads everything, hands each record of each whole batch to the visitor, and checks the end against the head.
+pub(crate) fn scan(folder: &Path, mut pass: Pass<'_>) -> Result<Scan, StoreError> {
+    let mut numbers = segments_in(folder)?;
+    if let Some(start) = pass.start {
+        numbers.retain(|number| *number >= start);
+    }
+    let mut scan = Scan::default();
     let mut next = numbers.first().map(|number| read_segment(&segment_path(folder, *number))).transpose()?;
+    begin(folder, &numbers, next.as_deref(), &mut scan, &mut pass)?;
+    let mut head_seen = pass.head.as_ref().is_none_or(|head| head.sequence <= scan.end.sequence);
     for (at, number) in numbers.iter().enumerate() {
         let path = segment_path(folder, *number);
         let bytes = next.take().unwrap_or_default();
@@ -123,10 +146,72 @@ pub(crate) fn scan(
         scan.end.segment = *number;
         scan.end.offset = SEGMENT_HEADER;
         scan.segments += 1;
-        scan_segment(&bytes, &path, is_last, &mut scan, head, &mut head_seen, visit)?;
+        scan_segment(&bytes, &path, is_last, &mut scan, &mut pass, &mut head_seen)?;
     }
-    check_head(folder, head, &scan, head_seen)?;
+    check_head(folder, pass.head.as_ref(), &scan, head_seen)?;
+    check_places(folder, &scan, &pass)?;
     Ok(scan)
+}
+
+/// Where the scan begins. The first segment of all begins the chain; a later one is taken at its word only where a snapshot
+/// stands behind it: the chain must then pass the snapshot's place with the snapshot's hash.
+fn begin(
+    folder: &Path,
+    numbers: &[u32],
+    bytes: Option<&[u8]>,
+    scan: &mut Scan,
+    pass: &mut Pass<'_>,
+) -> Result<(), StoreError> {
+    let first = numbers.first().copied().unwrap_or(1);
+    if first == 1 {
+        return check_place(folder, scan, pass);
+    }
+    let path = segment_path(folder, first);
+    match SegmentHeader::parse(bytes.unwrap_or_default()) {
+        Ok(header) => {
+            scan.end.sequence = header.first_sequence.saturating_sub(1);
+            scan.end.chain = header.chain;
+            scan.end.segment = first - 1;
+        }
+        Err(HeaderError::Newer(found)) => return Err(StoreError::NewerFormat { path, found, known: frame::FORMAT }),
+        Err(_) => return Err(StoreError::corrupt(&path, 0, "the oldest segment has no header that can be read")),
+    }
+    let before = scan.end.sequence;
+    pass.places.retain(|place| place.sequence >= before);
+    if pass.places.is_empty() {
+        let cause = format!(
+            "records 1 to {before} are not there and no snapshot that can be read stands for them; segment {} is missing",
+            first - 1
+        );
+        return Err(StoreError::corrupt(&segment_path(folder, first - 1), 0, cause));
+    }
+    check_place(folder, scan, pass)
+}
+
+/// Is this the place of a snapshot? Then the chain must be the snapshot's.
+fn check_place(folder: &Path, scan: &Scan, pass: &mut Pass<'_>) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
+    pass.places.retain(|place| {
+        let is_here = place.sequence == scan.end.sequence;
+        if is_here && place.chain != scan.end.chain {
+            outcome = Err(StoreError::corrupt(
+                &segment_path(folder, place.segment),
+                scan.end.offset,
+                format!("the records up to {} are not those that the snapshot was taken of", place.sequence),
+            ));
+        }
+        !is_here
+    });
+    outcome
+}
+
+fn check_places(folder: &Path, scan: &Scan, pass: &Pass<'_>) -> Result<(), StoreError> {
+    let Some(place) = pass.places.first() else { return Ok(()) };
+    let cause = format!(
+        "a snapshot of the records up to {} exists, but the journal ends with record {} or has no batch that ends there",
+        place.sequence, scan.end.sequence
+    );
+    Err(StoreError::corrupt(&segment_path(folder, scan.end.segment.max(1)), scan.end.offset, cause))
 }
 
 /// Reads one segment that holds a whole journal, as [`scan`] reads the only file of a folder.
@@ -147,7 +232,8 @@ pub(crate) fn scan_image(
     let mut head_seen = head.is_none_or(|head| head.sequence == 0);
     let before = End { segment: 0, ..scan.end.clone() };
     check_header(bytes, path, 1, &before, true)?;
-    scan_segment(bytes, path, true, &mut scan, head, &mut head_seen, visit)?;
+    let mut pass = Pass { head: head.cloned(), places: Vec::new(), start: None, visit: Some(visit) };
+    scan_segment(bytes, path, true, &mut scan, &mut pass, &mut head_seen)?;
     check_head(Path::new("image"), head, &scan, head_seen)?;
     Ok(scan)
 }
@@ -187,13 +273,13 @@ fn scan_segment(
     path: &Path,
     is_last: bool,
     scan: &mut Scan,
-    head: Option<&Head>,
+    pass: &mut Pass<'_>,
     head_seen: &mut bool,
-    visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    let folder = path.parent().unwrap_or(Path::new(""));
     let mut at = SEGMENT_HEADER;
     let mut sequence = scan.end.sequence;
-    let mut batch: Vec<Entry> = Vec::new();
+    let (mut batch, mut count): (Vec<Entry>, u64) = (Vec::new(), 0);
     loop {
         match frame::parse(bytes, at, RECORD_BYTES_MAX) {
             Parsed::Record { version, sequence: found, payload, end } => {
@@ -202,13 +288,17 @@ fn scan_segment(
                     let cause = format!("record {found} stands where record {sequence} belongs");
                     return Err(StoreError::corrupt(path, at, cause));
                 }
-                batch.push(Entry { sequence, record: Record::decode(version, payload, path, at)? });
+                match pass.visit {
+                    Some(_) => batch.push(Entry { sequence, record: Record::decode(version, payload, path, at)? }),
+                    None => Record::check_version(version, path, at)?,
+                }
+                count += 1;
                 at = end;
             }
             Parsed::Seal { sequence: found, chain, end } => {
                 let frames = bytes.get(scan.end.offset..at).unwrap_or_default();
                 let expected = frame::next_chain(&scan.end.chain, frames);
-                if found != sequence || batch.is_empty() || chain != expected {
+                if found != sequence || count == 0 || chain != expected {
                     return Err(StoreError::corrupt(path, at, "the hash chain is broken here"));
                 }
                 at = end;
@@ -216,11 +306,14 @@ fn scan_segment(
                 scan.end.sequence = sequence;
                 scan.end.chain = expected;
                 scan.batches += 1;
-                scan.records += batch.len() as u64;
-                check_against_head(path, at, &scan.end, head, head_seen)?;
-                batch.drain(..).try_for_each(&mut *visit)?;
+                scan.records += std::mem::take(&mut count);
+                check_against_head(path, at, &scan.end, pass.head.as_ref(), head_seen)?;
+                check_place(folder, scan, pass)?;
+                if let Some(visit) = &mut pass.visit {
+                    batch.drain(..).try_for_each(&mut **visit)?;
+                }
             }
-            Parsed::Zero if batch.is_empty() && bytes.iter().skip(at).all(|&byte| byte == 0) => return Ok(()),
+            Parsed::Zero if count == 0 && bytes.iter().skip(at).all(|&byte| byte == 0) => return Ok(()),
             Parsed::Zero => {
                 return tail(bytes, path, at, at, is_last, scan, "a batch has no end");
             }
