@@ -11,6 +11,7 @@ use keel_model::{
     RejectReason, ReplaceOrder, SubmitOutcome, Timestamp, UnknownReason,
 };
 use keel_risk::Approved;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ mod evidence;
 mod fills;
 mod recovery;
 mod settle;
+mod snapshot;
 mod timers;
 
 pub use settle::SettleError;
@@ -36,7 +38,7 @@ pub enum ExecutionError {
 }
 
 /// What happened so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Orders taken from risk.
     pub submitted: u64,
@@ -60,9 +62,10 @@ pub struct Counters {
     pub alarms: u64,
 }
 
-/// All orders of ours with their state machines.
-#[derive(Debug)]
+/// All orders of ours with their state machines. Serialised it is part of a snapshot: new fields need a default.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct OrderManager {
+    #[serde(skip)]
     config: ExecutionConfig,
     slots: Vec<Option<Order>>,
     free: Vec<u32>,
@@ -81,7 +84,9 @@ pub struct OrderManager {
     /// When the venue last answered that it is not sure of itself.
     venue_unsure_at: Option<Timestamp>,
     /// Orders that left memory in the last call of `retire`.
+    #[serde(skip)]
     evicted: Vec<Order>,
+    #[serde(skip)]
     scratch: Vec<u32>,
 }
 

@@ -55,7 +55,7 @@ impl Schedule {
 }
 
 /// One order of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// What was asked for.
     pub new: NewOrder,

@@ -5,14 +5,28 @@
 
 use crate::hash::FixedSet;
 use keel_model::{InstrumentId, Timestamp, TradeId};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::hash::Hash;
 
-/// A set that forgets its oldest members.
-#[derive(Clone, Debug)]
+/// A set that forgets its oldest members. Serialised as its members in order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Members<K>", bound(deserialize = "K: Copy + Eq + Hash + Deserialize<'de>"))]
 struct Ring<K> {
+    #[serde(skip)]
     set: FixedSet<K>,
     order: VecDeque<(K, Timestamp)>,
+}
+
+#[derive(Deserialize)]
+struct Members<K> {
+    order: VecDeque<(K, Timestamp)>,
+}
+
+impl<K: Copy + Eq + Hash> From<Members<K>> for Ring<K> {
+    fn from(Members { order }: Members<K>) -> Self {
+        Self { set: order.iter().map(|(key, _)| *key).collect(), order }
+    }
 }
 
 impl<K: Copy + Eq + Hash> Ring<K> {
@@ -35,8 +49,21 @@ impl<K: Copy + Eq + Hash> Ring<K> {
     }
 }
 
+impl<T: Copy + Eq + Hash> Ring<(u32, T)> {
+    fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>) {
+        self.order.retain_mut(|((id, _), _)| match renumber(InstrumentId(*id)) {
+            Some(new) => {
+                *id = new.0;
+                true
+            }
+            None => false,
+        });
+        self.set = self.order.iter().map(|(key, _)| *key).collect();
+    }
+}
+
 /// The memory of applied trades.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TradeMemory {
     /// Most venues number their trades; a number takes a fifth of a text's room.
     numbers: Ring<(u32, u64)>,
@@ -58,6 +85,13 @@ impl TradeMemory {
             Some(number) => self.numbers.insert((instrument.0, number), ts, self.count_max, &mut self.horizon),
             None => self.texts.insert((instrument.0, *id), ts, self.count_max, &mut self.horizon),
         }
+    }
+
+    /// Renumbers instruments; what was traded in one that is not known any more is forgotten.
+    pub(crate) fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>, count_max: usize) {
+        self.count_max = count_max;
+        self.numbers.renumber(renumber);
+        self.texts.renumber(renumber);
     }
 
     /// Is the trade remembered?
