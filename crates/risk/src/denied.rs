@@ -1,6 +1,9 @@
 //! Why an order was denied: which control, with the numbers that decided.
 
-use keel_model::{ClientOrderId, InstrumentId, Price, Quantity, StrategyId};
+use crate::alerts::KillCause;
+use crate::breaker::BreakerKind;
+use crate::protections::LockCause;
+use keel_model::{ClientOrderId, InstrumentId, Price, Quantity, RiskScope, StrategyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,6 +42,22 @@ pub enum Control {
     KillSwitch,
     /// RC-21: trading state.
     TradingState,
+    /// RC-04: price collar over a window.
+    WindowCollar,
+    /// RC-09: cancels per order and orders without a fill.
+    OrderRatio,
+    /// RC-10: repeated automated execution.
+    Repeated,
+    /// RC-13: loss or drawdown of a strategy.
+    StrategyLoss,
+    /// RC-23: offset of the venue's clock.
+    Clock,
+    /// A circuit breaker.
+    Breaker,
+    /// A lock after losing trades.
+    Protection,
+    /// RC-07: distance to liquidation.
+    Liquidation,
 }
 
 impl Control {
@@ -62,6 +81,14 @@ impl Control {
             Self::Instrument => "RC-17",
             Self::KillSwitch => "RC-18",
             Self::TradingState => "RC-21",
+            Self::WindowCollar => "RC-04",
+            Self::OrderRatio => "RC-09",
+            Self::Repeated => "RC-10",
+            Self::StrategyLoss => "RC-13",
+            Self::Clock => "RC-23",
+            Self::Breaker => "breaker",
+            Self::Protection => "protection",
+            Self::Liquidation => "RC-07",
         }
     }
 }
@@ -180,6 +207,60 @@ pub enum DenyReason {
     /// A reduce-only order that could open.
     #[error("a reduce-only order may not be larger than what is left to close")]
     NotReducing,
+    /// Price through the collar over a window.
+    #[error("price {price} is more than {bps_max} bps through the window's {reference}")]
+    WindowCollar {
+        /// Asked for.
+        price: Price,
+        /// The lowest (buy) or highest (sell) mid price of the window.
+        reference: Price,
+        /// Limit; unit: basis points.
+        bps_max: u32,
+    },
+    /// Too many orders that nothing has filled.
+    #[error("too many orders of late that nothing has filled")]
+    UnfilledOrders,
+    /// Too many cancels per order.
+    #[error("too many cancels for the number of orders")]
+    CancelRatio,
+    /// One entry after a fill too many: the strategy is disabled.
+    #[error("the strategy filled and entered again too often: it is disabled until a person re-arms it")]
+    Repeated,
+    /// The strategy is disabled.
+    #[error("the strategy is disabled until a person re-arms it: {0}")]
+    StrategyDisabled(KillCause),
+    /// A kill switch.
+    #[error("kill switch of {0}: only orders that reduce positions until a person re-arms it")]
+    Killed(RiskScope),
+    /// The venue's clock is too far off.
+    #[error("the venue's clock is {offset_ms} ms off")]
+    ClockOffset {
+        /// Offset with its uncertainty; unit: milliseconds.
+        offset_ms: u64,
+    },
+    /// Nobody knows how far the venue's clock is off.
+    #[error("the offset of the venue's clock is not known")]
+    ClockUnknown,
+    /// A circuit breaker is open.
+    #[error("circuit breaker {0} is open")]
+    BreakerOpen(BreakerKind),
+    /// A half-open breaker waits for the order that tries out.
+    #[error("circuit breaker {0} is half-open and waits for the order that tries out")]
+    ProbePending(BreakerKind),
+    /// A half-open breaker takes small orders only.
+    #[error("circuit breaker {0} is half-open and takes only a small order")]
+    ProbeTooLarge(BreakerKind),
+    /// A lock after losing trades.
+    #[error("locked by {cause} until {until}")]
+    Locked {
+        /// Why.
+        cause: LockCause,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Too near to liquidation.
+    #[error("the account would be too near to liquidation")]
+    Liquidation,
 }
 
 /// Which filter of the venue.
@@ -225,6 +306,15 @@ impl DenyReason {
             }
             Self::EmergencyStop => Control::KillSwitch,
             Self::Halted | Self::OnlyReducing | Self::NotReducing => Control::TradingState,
+            Self::WindowCollar { .. } => Control::WindowCollar,
+            Self::UnfilledOrders | Self::CancelRatio => Control::OrderRatio,
+            Self::Repeated | Self::StrategyDisabled(KillCause::Repeated) => Control::Repeated,
+            Self::StrategyDisabled(KillCause::DailyLoss | KillCause::Drawdown) => Control::StrategyLoss,
+            Self::StrategyDisabled(KillCause::Person) | Self::Killed(_) => Control::KillSwitch,
+            Self::ClockOffset { .. } | Self::ClockUnknown => Control::Clock,
+            Self::BreakerOpen(_) | Self::ProbePending(_) | Self::ProbeTooLarge(_) => Control::Breaker,
+            Self::Locked { .. } => Control::Protection,
+            Self::Liquidation => Control::Liquidation,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Limits and their validation. Values in money are in the account's quote asset.
 
+use crate::guards::GuardLimits;
 use keel_model::{Asset, InstrumentId, Notional, Quantity};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,8 @@ pub struct RiskLimits {
     pub instruments_allowed: Option<Vec<InstrumentId>>,
     /// Limits of single instruments.
     pub per_instrument: Vec<(InstrumentId, InstrumentLimits)>,
+    /// Guards that watch over time.
+    pub guards: GuardLimits,
 }
 
 impl Default for RiskLimits {
@@ -78,6 +81,7 @@ impl Default for RiskLimits {
             open_orders_per_instrument_max: 50,
             instruments_allowed: None,
             per_instrument: Vec::new(),
+            guards: GuardLimits::default(),
         }
     }
 }
@@ -115,6 +119,14 @@ pub enum LimitError {
         /// Its value.
         large_value: String,
     },
+    /// A guard that is on lacks what it needs.
+    #[error("{name} is on and needs {needs}")]
+    Incomplete {
+        /// Name of the limit.
+        name: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
     /// The quote asset is empty.
     #[error("quote_asset must name the asset that the limits are in")]
     NoQuoteAsset,
@@ -131,7 +143,7 @@ pub const OPEN_ORDERS_MAX: u32 = 100_000;
 /// Highest leverage.
 pub const LEVERAGE_MAX: u32 = 125;
 
-fn money(name: &'static str, value: Notional) -> Result<(), LimitError> {
+pub(crate) fn money(name: &'static str, value: Notional) -> Result<(), LimitError> {
     if !value.is_positive() {
         return Err(LimitError::NotPositive { name, value: value.to_string() });
     }
@@ -195,6 +207,7 @@ impl RiskLimits {
         ordered("position_notional_max", position, "gross_exposure_max", gross, position > gross)?;
         let (one, all) = (self.open_orders_per_instrument_max, self.open_orders_max);
         ordered("open_orders_per_instrument_max", one, "open_orders_max", all, one > all)?;
+        self.guards.validate()?;
         self.per_instrument.iter().try_for_each(|(_, limits)| limits.validate())
     }
 

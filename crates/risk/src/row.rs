@@ -1,11 +1,16 @@
 //! What risk knows of one instrument: its rules and limits as whole numbers, the live reference, and cached sums over
 //! position and open orders.
 
+use crate::alerts::KillCause;
+use crate::breaker::Breaker;
 use crate::denied::{DenyReason, Filter};
 use crate::ledger::Ledger;
 use crate::limits::RiskLimits;
 use crate::units::{money_up, notional_down, notional_up, price_units, quantity_units};
-use keel_model::{ClientOrderId, Instrument, InstrumentKind, OrderIntent, OrderType, Price, Quantity, Side, Timestamp};
+use crate::window::PriceWindow;
+use keel_model::{
+    ClientOrderId, Instrument, InstrumentKind, OrderIntent, OrderType, Price, Quantity, Side, StrategyId, Timestamp,
+};
 
 /// How many of the last orders the duplicate detector remembers.
 const RECENT_COUNT: usize = 8;
@@ -23,6 +28,14 @@ pub(crate) struct Reservation {
     pub(crate) rests: bool,
     /// Is its outcome unknown?
     pub(crate) is_unknown: bool,
+    /// Whose order.
+    pub(crate) strategy: StrategyId,
+    /// Does it protect a position?
+    pub(crate) is_protective: bool,
+    /// When it was approved; zero when that was in a former run.
+    pub(crate) placed: Timestamp,
+    /// Has something of it filled?
+    pub(crate) has_filled: bool,
 }
 
 /// An order in units of its instrument.
@@ -95,6 +108,12 @@ pub(crate) struct Row {
     pub(crate) open: Vec<Reservation>,
     recent: [(u64, Timestamp); RECENT_COUNT],
     recent_next: usize,
+    // Guards.
+    pub(crate) window: PriceWindow,
+    pub(crate) volatility: Breaker,
+    pub(crate) killed: Option<KillCause>,
+    /// Is it killed, or its breaker not closed, so that a review has to look closer?
+    pub(crate) is_guarded: bool,
 }
 
 fn triple(scale: u8, values: [Quantity; 3]) -> Option<[i64; 3]> {
@@ -162,6 +181,10 @@ impl Row {
             open: Vec::with_capacity(16),
             recent: [(0, Timestamp::ZERO); RECENT_COUNT],
             recent_next: 0,
+            window: PriceWindow::new(limits.guards.price_window_ms),
+            volatility: Breaker::new(0, 0, limits.guards.breaker_timeout_ms),
+            killed: None,
+            is_guarded: false,
         })
     }
 
@@ -185,7 +208,10 @@ impl Row {
             (self.open_buy, self.open_sell) = (old.open_buy, old.open_sell);
             self.open.extend_from_slice(&old.open);
             (self.reference, self.last_price) = (old.reference, old.last_price);
+            self.window = old.window.clone();
         }
+        self.volatility = old.volatility.clone();
+        (self.killed, self.is_guarded) = (old.killed, old.is_guarded);
         (self.pnl, self.exposure) = (old.pnl, old.exposure);
         (self.unknown_count, self.is_held, self.is_feed_live) = (old.unknown_count, old.is_held, old.is_feed_live);
         (self.recent, self.recent_next) = (old.recent, old.recent_next);
@@ -203,6 +229,7 @@ impl Row {
             && is_same(bid, reference.raw.0)
             && is_same(ask, reference.raw.1)
         {
+            self.window.note(reference.mid, ts);
             return;
         }
         reference.raw = (bid, ask);
@@ -225,6 +252,24 @@ impl Row {
             reference.jump = None;
         }
         (reference.bid, reference.ask, reference.mid) = (bid, ask, mid);
+        // A price that is not believed yet is none.
+        if reference.jump.is_none() {
+            self.window.note(mid, ts);
+        }
+    }
+
+    /// What an open position in a derivative has lost, in money, gains not counted.
+    pub(crate) fn derivative_loss(&self) -> i128 {
+        if self.kind == InstrumentKind::LinearPerpetual { self.pnl.saturating_neg().max(0) } else { 0 }
+    }
+
+    pub(crate) fn refresh(&mut self) {
+        self.is_guarded = self.killed.is_some() || !self.volatility.is_closed();
+    }
+
+    /// What is worth less than this, in money, is dust: the venue takes no order that small.
+    pub(crate) const fn dust(&self) -> i128 {
+        self.notional_min
     }
 
     /// The price to value positions with: the mid price, or before any quote the last price that was heard of.

@@ -1,5 +1,6 @@
 //! The review, the reservations and the trading state. One owner calls it from one thread; see the crate's rules.
 
+use crate::alerts::KillCause;
 use crate::approved::Approved;
 use crate::denied::{Denied, DenyReason, Filter};
 use crate::ledger::Ledger;
@@ -8,13 +9,18 @@ use crate::row::{Credit, Row, Sized, print_of};
 use crate::throttle::Throttle;
 use crate::units::{money_up, notional_down, to_notional, units_within};
 use keel_model::{
-    Asset, InstrumentId, InstrumentKind, Instruments, NewOrder, Notional, Price, Quantity, ReplaceOrder, Side,
-    StrategyId, Timestamp, TradingState,
+    Asset, InstrumentId, InstrumentKind, Instruments, NewOrder, Notional, Price, Quantity, ReplaceOrder, RiskScope,
+    Side, StrategyId, Timestamp, TradingState,
 };
 
 mod freeze;
+mod guard;
 mod market;
 mod reserve;
+mod restore;
+
+use guard::Guards;
+pub use guard::Outcome;
 
 /// The strategy id of orders that the house itself places to close positions.
 pub const HOUSE: StrategyId = StrategyId(u16::MAX);
@@ -47,8 +53,8 @@ pub struct RiskService {
     throttle: Throttle,
     state: TradingState,
     is_emergency: bool,
-    is_loss_latched: bool,
     breach: bool,
+    guards: Guards,
     gross: i128,
     open_orders: u32,
     pnl: i128,
@@ -74,6 +80,7 @@ impl RiskService {
                 .ok_or_else(|| RiskError::Instrument { symbol: instrument.symbol.to_string() })?;
             rows.push(row);
         }
+        let guards = Guards::new(limits.guards);
         Ok(Self {
             limits,
             gross_max,
@@ -84,8 +91,8 @@ impl RiskService {
             throttle,
             state: TradingState::Halted,
             is_emergency: false,
-            is_loss_latched: false,
             breach: false,
+            guards,
             gross: 0,
             open_orders: 0,
             pnl: 0,
@@ -104,6 +111,9 @@ impl RiskService {
         match self.check(&order, now, &Credit::default()) {
             Ok((sized, is_reducing)) => {
                 self.reserve(&order, &sized, now);
+                if !is_reducing {
+                    self.guard_entry(&order, now);
+                }
                 Ok(Approved::new(order, is_reducing))
             }
             Err(reason) => Err(self.deny(&order, reason)),
@@ -119,6 +129,9 @@ impl RiskService {
         match self.check(&replace.new, now, &credit) {
             Ok((sized, is_reducing)) => {
                 self.reserve(&replace.new, &sized, now);
+                if !is_reducing {
+                    self.guard_entry(&replace.new, now);
+                }
                 Ok(Approved::new(replace, is_reducing))
             }
             Err(reason) => Err(self.deny(&replace.new, reason)),
@@ -128,6 +141,9 @@ impl RiskService {
     #[cold]
     fn deny(&mut self, order: &NewOrder, reason: DenyReason) -> Denied {
         self.denied_total += 1;
+        if reason == DenyReason::Repeated {
+            self.kill_for(RiskScope::Strategy(order.strategy), KillCause::Repeated, self.guards.now);
+        }
         let (client_order_id, strategy, instrument) = (order.client_order_id, order.strategy, order.intent.instrument);
         Denied { client_order_id, strategy, instrument, control: reason.control(), reason }
     }
@@ -135,8 +151,12 @@ impl RiskService {
     #[inline]
     fn check(&mut self, order: &NewOrder, now: Timestamp, credit: &Credit) -> Result<(Sized, bool), DenyReason> {
         let is_house = order.strategy == HOUSE;
-        // Every attempt counts towards the rate, also one that something else denies.
-        let has_token = self.throttle.take(now);
+        // Every attempt counts towards the rates, also one that something else denies.
+        let has_own_token =
+            self.guards.strategy_mut(order.strategy, self.rows.len()).is_none_or(|strategy| strategy.take(now));
+        let has_token = self.throttle.take(now) && has_own_token;
+        self.guards.now = self.guards.now.max(now);
+        let counts = self.guards.counts.at(now);
         if self.is_emergency && !is_house {
             return Err(DenyReason::EmergencyStop);
         }
@@ -162,6 +182,7 @@ impl RiskService {
         }
         if !is_reducing {
             self.check_opening(row, &sized, intent.reduce_only, credit)?;
+            self.guards.check(row, order, &sized, value, counts, now)?;
         }
         self.check_open_orders(row, credit)?;
         self.check_balance(row, &sized, value, credit)?;
@@ -180,9 +201,6 @@ impl RiskService {
     fn check_opening(&self, row: &Row, order: &Sized, reduce_only: bool, credit: &Credit) -> Result<(), DenyReason> {
         if reduce_only {
             return Err(DenyReason::NotReducing);
-        }
-        if self.is_loss_latched {
-            return Err(DenyReason::DailyLoss);
         }
         if self.state != TradingState::Active {
             return Err(DenyReason::OnlyReducing);
@@ -215,8 +233,26 @@ impl RiskService {
             if gross > quote.total.saturating_mul(self.limits.leverage_max.into()) {
                 return Err(DenyReason::Balance);
             }
+            self.check_liquidation(quote.total, gross)?;
         }
         Ok(())
+    }
+
+    /// How far the price may go against everything that is held before the venue closes it: with equity `e`, exposure `g` and
+    /// maintenance margin `m` it is `(e / g - m) / (1 + m)`, the nearer of both directions, with all positions in one margin
+    /// account. Open losses count, open gains do not.
+    fn check_liquidation(&self, balance: i128, gross: i128) -> Result<(), DenyReason> {
+        let distance = i128::from(self.limits.guards.liquidation_distance_bps_min);
+        if distance == 0 {
+            return Ok(());
+        }
+        let margin = i128::from(self.limits.guards.maintenance_margin_bps);
+        let open_loss = self.rows.iter().map(Row::derivative_loss).fold(0i128, i128::saturating_add);
+        let equity = balance.checked_sub(open_loss).ok_or(DenyReason::Overflow)?;
+        // e · 10⁸ ≥ g · (m · 10⁴ + d · (10⁴ + m)), all in basis points.
+        let needed = gross.checked_mul(margin * 10_000 + distance * (10_000 + margin)).ok_or(DenyReason::Overflow)?;
+        let has = equity.checked_mul(100_000_000).ok_or(DenyReason::Overflow)?;
+        if has < needed { Err(DenyReason::Liquidation) } else { Ok(()) }
     }
 
     fn check_open_orders(&self, row: &Row, credit: &Credit) -> Result<(), DenyReason> {
@@ -255,7 +291,7 @@ impl RiskService {
     #[must_use]
     pub const fn state(&self) -> TradingState {
         match self.state {
-            TradingState::Active if self.is_loss_latched => TradingState::Reducing,
+            TradingState::Active if self.guards.is_shut => TradingState::Reducing,
             state => state,
         }
     }
@@ -266,18 +302,18 @@ impl RiskService {
         self.state == state
     }
 
-    /// A person resumes: the loss latch and the holds are cleared and a new loss account begins. An emergency stop stays.
+    /// A person resumes: breakers are closed, holds are cleared and a new loss account begins. Kill switches, locks and an
+    /// emergency stop stay until they are re-armed.
     pub fn resume(&mut self) -> bool {
-        self.is_loss_latched = false;
-        self.breach = false;
-        self.day_base = self.pnl.saturating_sub(self.fees);
+        self.close_breakers();
         for row in &mut self.rows {
             row.is_held = false;
         }
         self.set_state(TradingState::Active)
     }
 
-    /// Kill switch (RC-18): from now on nothing but the house's own reducing orders passes. Only a new start ends it.
+    /// Emergency stop (RC-18): from now on nothing but the house's own reducing orders passes, over restarts, too, until a
+    /// person re-arms the account.
     pub fn emergency_stop(&mut self) {
         self.is_emergency = true;
         self.state = TradingState::Halted;

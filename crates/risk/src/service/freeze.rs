@@ -1,6 +1,8 @@
 //! Freeze, save, clear: in this order, and no other.
 
 use super::RiskService;
+use crate::alerts::Alerts;
+use crate::breaker::BreakerKind;
 use crate::row::Row;
 use crate::snapshot::{ReservationView, RiskSnapshot};
 use crate::units::{notional_down, notional_up, to_notional};
@@ -37,7 +39,7 @@ impl RiskService {
             ts: now,
             trading_state: self.state(),
             is_emergency: self.is_emergency,
-            is_loss_latched: self.is_loss_latched,
+            is_loss_latched: self.guards.is_open(BreakerKind::DailyLoss),
             day: self.day,
             day_pnl: self.day_pnl(),
             approved_total: self.approved_total,
@@ -50,26 +52,46 @@ impl RiskService {
                 .into_iter()
                 .filter_map(|slot| self.ledger.get(slot).map(|asset| (asset.asset, to_notional(asset.reserved))))
                 .collect(),
+            guards: self.guard_snapshot(),
         }
     }
 
+    /// The latches alone, to be saved the moment they change: reservations are rebuilt from the intents in the journal.
+    #[must_use]
+    pub fn latches(&self, now: Timestamp) -> RiskSnapshot {
+        let whole = self.snapshot(now);
+        RiskSnapshot { reservations: Vec::new(), reserved: Vec::new(), ..whole }
+    }
+
     /// Ends the replay of a journal: latches of days gone by are forgotten, today's loss counts. Takes latches and holds over
-    /// from the state that was frozen last, if there is one.
+    /// from the state that was saved last, if there is one.
     pub fn end_replay(&mut self, saved: Option<&RiskSnapshot>, now: Timestamp) {
-        self.is_loss_latched = false;
+        if let Some(breaker) = self.guards.breaker_mut(BreakerKind::DailyLoss) {
+            breaker.close(now);
+        }
         self.on_time(now);
         self.check_loss();
         if let Some(saved) = saved {
             self.restore(saved);
         }
         self.breach = false;
+        // What was told then is not told again; what still stands is in the status.
+        self.guards.alerts = Alerts::new();
+        self.take_unsaved();
+        self.guards.refresh();
     }
 
     /// Takes latches and the day's loss over from a former run. Positions and reservations come back through
     /// [`Self::on_fill`] and [`Self::sync`].
     pub fn restore(&mut self, saved: &RiskSnapshot) {
         self.is_emergency |= saved.is_emergency;
-        self.is_loss_latched |= saved.is_loss_latched;
+        self.restore_guards(&saved.guards, saved.ts);
+        if saved.is_loss_latched
+            && let Some(breaker) = self.guards.breaker_mut(BreakerKind::DailyLoss)
+        {
+            breaker.open(saved.ts);
+        }
+        self.guards.refresh();
         if saved.day >= self.day && self.pnl == 0 {
             // Nothing was replayed: the day's profit is known from here alone.
             self.day = saved.day;

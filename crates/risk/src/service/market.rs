@@ -2,6 +2,7 @@
 
 use super::{DAY_NS, RiskError, RiskService};
 use crate::row::Row;
+use crate::strategies::Cell;
 use crate::units::money_down;
 use keel_model::{Balance, Instrument, InstrumentId, Price, Timestamp};
 
@@ -12,10 +13,15 @@ impl RiskService {
         let Some(row) = self.rows.get_mut(instrument.index()) else { return };
         let before = row.reference.mid;
         row.on_quote(bid, ask, ts, self.limits.reference_jump_bps_max, self.limits.reference_jump_hold_ms);
-        if row.reference.mid != before && (row.position != 0 || !row.open.is_empty()) {
+        if row.reference.mid == before {
+            return;
+        }
+        if row.position != 0 || !row.open.is_empty() {
             self.update_exposure(instrument);
+            self.guards.now = self.guards.now.max(ts);
             self.mark(instrument);
         }
+        self.guard_price(instrument, ts);
     }
 
     /// Is the market data stream of an instrument live?
@@ -32,13 +38,26 @@ impl RiskService {
         let count = self.rows.len();
         match self.rows.get_mut(instrument.id.index()) {
             Some(old) => match row.inherit(old) {
-                Some(row) => *old = row,
+                Some(row) => {
+                    let scales = |row: &Row| (row.price_scale, row.quantity_scale);
+                    let (before, after) = (scales(old), scales(&row));
+                    *old = row;
+                    if before != after {
+                        let cells = self.guards.strategies.iter_mut();
+                        cells
+                            .filter_map(|strategy| strategy.cells.get_mut(instrument.id.index()))
+                            .for_each(|cell| cell.rescale(before, after));
+                    }
+                }
                 None => {
                     old.is_held = true;
                     return Err(refused());
                 }
             },
-            None if instrument.id.index() == count => self.rows.push(row),
+            None if instrument.id.index() == count => {
+                self.rows.push(row);
+                self.guards.strategies.iter_mut().for_each(|strategy| strategy.cells.push(Cell::default()));
+            }
             None => return Err(refused()),
         }
         Ok(())
@@ -60,18 +79,17 @@ impl RiskService {
         let pnl = pnl.unwrap_or(row.pnl);
         self.pnl = self.pnl.saturating_sub(row.pnl).saturating_add(pnl);
         row.pnl = pnl;
+        self.mark_strategies(instrument);
         self.check_loss();
     }
 
-    pub(super) fn check_loss(&mut self) {
-        if !self.is_loss_latched && self.day_pnl_money() <= -self.loss_max {
-            self.is_loss_latched = true;
-            self.breach = true;
-        }
+    /// Profit since the first fill, fees subtracted.
+    pub(super) const fn net(&self) -> i128 {
+        self.pnl.saturating_sub(self.fees)
     }
 
-    pub(super) fn day_pnl_money(&self) -> i128 {
-        self.pnl.saturating_sub(self.fees).saturating_sub(self.day_base)
+    pub(super) const fn day_pnl_money(&self) -> i128 {
+        self.net().saturating_sub(self.day_base)
     }
 
     /// Tells the time, so that a new UTC day starts a new loss account. The latch stays until a person resumes.
@@ -79,8 +97,12 @@ impl RiskService {
         let day = now.as_ns() / DAY_NS;
         if day > self.day {
             self.day = day;
-            self.day_base = self.pnl.saturating_sub(self.fees);
+            self.day_base = self.net();
+            for strategy in &mut self.guards.strategies {
+                strategy.day_base = strategy.pnl;
+            }
         }
+        self.guard_time(now);
     }
 
     /// Has the daily loss limit been reached since the last call?

@@ -1,10 +1,11 @@
 //! Reservations of open orders, and what fills do to them.
 
-use super::RiskService;
+use super::{HOUSE, RiskService};
 use crate::row::{Credit, Reservation, Sized, print_of};
 use crate::units::{money_down, money_up, notional_up, price_units, quantity_units};
 use keel_model::{
-    ClientOrderId, Fill, InstrumentId, InstrumentKind, NewOrder, Notional, Quantity, Rounding, Side, Timestamp,
+    ClientOrderId, Fill, InstrumentId, InstrumentKind, NewOrder, Notional, OrderPurpose, Quantity, Rounding, Side,
+    StrategyId, Timestamp,
 };
 
 impl RiskService {
@@ -18,7 +19,12 @@ impl RiskService {
             price: sized.price,
             rests,
             is_unknown: false,
+            strategy: order.strategy,
+            is_protective: order.intent.purpose == OrderPurpose::Protective,
+            placed: now,
+            has_filled: false,
         };
+        self.guards.counts.on_order(now);
         if let Some(row) = self.rows.get_mut(order.intent.instrument.index()) {
             row.remember(print_of(sized, order.intent.order_type), now);
         }
@@ -97,7 +103,19 @@ impl RiskService {
                 let price = intent.price.or(intent.stop_price).and_then(|price| price_units(price, row.price_scale));
                 let price = price.unwrap_or_else(|| row.touch(side));
                 let rests = intent.price.is_some();
-                self.add(intent.instrument, Reservation { id, side, remaining, price, rests, is_unknown });
+                let reservation = Reservation {
+                    id,
+                    side,
+                    remaining,
+                    price,
+                    rests,
+                    is_unknown,
+                    strategy: order.strategy,
+                    is_protective: intent.purpose == OrderPurpose::Protective,
+                    placed: Timestamp::ZERO,
+                    has_filled: false,
+                };
+                self.add(intent.instrument, reservation);
             }
         }
     }
@@ -125,11 +143,23 @@ impl RiskService {
         row.unknown_count = row.unknown_count.saturating_sub(u32::from(own.is_unknown));
         self.open_orders = self.open_orders.saturating_sub(1);
         self.shift(instrument, own.side, own.remaining, 0, own.price);
+        self.guard_release(instrument, id);
         true
     }
 
-    /// Books a fill: position, profit, balances, and what its order still holds. Each fill must be given exactly once.
+    /// Books a fill: position, profit, balances, and what its order still holds. Each fill must be given exactly once. Its
+    /// strategy is that of the order's reservation; a fill without one is the house's.
     pub fn on_fill(&mut self, id: Option<ClientOrderId>, fill: &Fill) {
+        let own = id.and_then(|id| {
+            let row = self.rows.get(fill.instrument.index())?;
+            row.find(id).and_then(|at| row.open.get(at))
+        });
+        let (strategy, is_stop) = own.map_or((HOUSE, false), |own| (own.strategy, own.is_protective));
+        self.on_fill_of(id, strategy, is_stop, fill);
+    }
+
+    /// Books a fill of a strategy's order; `is_stop` when the order was there to protect a position.
+    pub fn on_fill_of(&mut self, id: Option<ClientOrderId>, strategy: StrategyId, is_stop: bool, fill: &Fill) {
         let Some(row) = self.rows.get_mut(fill.instrument.index()) else { return };
         let quantity = quantity_ceiling(fill.quantity, row.quantity_scale);
         let Some(price) = price_units(fill.price, row.price_scale) else {
@@ -149,6 +179,9 @@ impl RiskService {
         let open = id.and_then(|id| row.find(id)).and_then(|at| row.open.get_mut(at)).map(|own| {
             let before = own.remaining;
             own.remaining = before.saturating_sub(quantity).max(0);
+            if !std::mem::replace(&mut own.has_filled, true) && own.placed != Timestamp::ZERO {
+                self.guards.counts.on_first_fill(own.placed);
+            }
             (own.side, before, own.remaining, own.price)
         });
         if is_spot {
@@ -160,12 +193,13 @@ impl RiskService {
             Some((side, before, after, price)) => self.shift(fill.instrument, side, before, after, price),
             None => self.update_exposure(fill.instrument),
         }
-        self.book_fee(fill, base_slot, quote_slot);
+        let fee = self.book_fee(fill, base_slot, quote_slot);
+        self.guard_fill(strategy, is_stop, fill, quantity.saturating_mul(sign), price, fee);
         self.mark(fill.instrument);
     }
 
     /// Fees count against the day where they can be valued: paid in the quote asset or in the base asset.
-    fn book_fee(&mut self, fill: &Fill, base_slot: usize, quote_slot: usize) {
+    fn book_fee(&mut self, fill: &Fill, base_slot: usize, quote_slot: usize) -> i128 {
         let is = |slot: usize| self.ledger.get(slot).is_some_and(|row| row.asset == fill.fee_asset);
         let value = if is(quote_slot) {
             notional_up(fill.fee)
@@ -175,7 +209,9 @@ impl RiskService {
         } else {
             Some(0)
         };
-        self.fees = self.fees.saturating_add(value.unwrap_or(0));
+        let value = value.unwrap_or(0);
+        self.fees = self.fees.saturating_add(value);
+        value
     }
 }
 
