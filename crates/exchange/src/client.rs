@@ -3,9 +3,9 @@
 use crate::{Capabilities, ExchangeError};
 use async_trait::async_trait;
 use keel_model::{
-    Balance, CancelOrder, CancelOutcome, ClientOrderId, ExecutionReport, FeedState, Fill, Instrument, InstrumentId,
-    Instruments, MarketEvent, NewOrder, OrderSnapshot, QueryOrder, QueryOutcome, ReplaceOrder, ReplaceOutcome,
-    StreamKind, SubmitOutcome, Timestamp,
+    Asset, Balance, CancelOrder, CancelOutcome, ClientOrderId, ExecutionReport, FeedState, Fill, Instrument,
+    InstrumentId, Instruments, MarketEvent, NewOrder, Notional, OrderSnapshot, QueryOrder, QueryOutcome, ReplaceOrder,
+    ReplaceOutcome, StreamKind, SubmitOutcome, Timestamp,
 };
 use std::sync::Arc;
 
@@ -99,7 +99,11 @@ pub trait AccountSink: Send + Sync {
     fn on_report(&self, report: ExecutionReport);
     /// Balances that changed.
     fn on_balances(&self, balances: Vec<Balance>, ts_event: Timestamp);
-    /// The stream changed its state; `Live` again after a loss means: reconcile.
+    /// The venue announced a deposit, withdrawal or transfer: a change of a balance without a trade. For whoever keeps books.
+    fn on_transfer(&self, asset: Asset, change: Notional, ts_event: Timestamp) {
+        let _of_no_interest = (asset, change, ts_event);
+    }
+    /// The stream changed its state; `Live` again, after a loss or without one, means: reconcile.
     fn on_state(&self, state: FeedState, ts: Timestamp);
 }
 

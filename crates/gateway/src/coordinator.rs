@@ -158,6 +158,8 @@ impl Coordinator {
             is_journal_lost: false,
             batch: Batch::default(),
             spent: Vec::new(),
+            ticked_at: Timestamp::ZERO,
+            ticked_at_wall: Timestamp::ZERO,
             has_sent: false,
         };
         let coordinator = Self {
@@ -329,7 +331,7 @@ impl CoordinatorHandle {
         if matches!(command, Command::EmergencyStop(_)) {
             self.gate.close(GateLevel::ExitsOnly);
         }
-        self.lanes.push_command(Timestamp::from_ns(self.clock.now_ns()), command)
+        self.lanes.push_command(Timestamp::from_ns(self.clock.run_ns()), command)
     }
 
     /// The last published status.

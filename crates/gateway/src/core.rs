@@ -10,7 +10,7 @@ use crate::lanes::{Batch, Lanes};
 use crate::order_gateway::OrderGateway;
 use crate::shared::{Phase, Shared};
 use keel_engine::{Effect, Engine, Notice, Outbox, RecoveredRecord};
-use keel_execution::Order;
+use keel_execution::{Order, ParentRecord};
 use keel_lifecycle::{Clock, StopReason, StopSignal};
 use keel_model::{CancelOrder, Command, Event, ExecutionEvent, Finding, MarketEvent, Timestamp, TradingState};
 use keel_store::{Journal, Record};
@@ -42,6 +42,10 @@ pub(crate) struct Core {
     pub(crate) is_journal_lost: bool,
     pub(crate) batch: Batch,
     pub(crate) spent: Vec<MarketEvent>,
+    /// When time was last told or market data last taken.
+    pub(crate) ticked_at: Timestamp,
+    /// The same on the wall clock.
+    pub(crate) ticked_at_wall: Timestamp,
     /// Was a request handed on since the flag was cleared?
     pub(crate) has_sent: bool,
 }
@@ -56,12 +60,15 @@ impl fmt::Debug for Core {
     }
 }
 
+/// No turn for longer than this is a process that stood still; unit of the timer: tens of milliseconds.
+const STOOD_STILL: Duration = Duration::from_secs(2);
+
 /// Market events processed before the driver lets other tasks run.
 pub(crate) const MARKET_RUN_MAX: usize = 256;
 
 impl Core {
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_ns(self.clock.now_ns())
+        Timestamp::from_ns(self.clock.run_ns())
     }
 
     /// Rebuilds the state from the journal and asks the venue what happened since.
@@ -98,6 +105,7 @@ impl Core {
         self.drain_urgent();
         if self.batch.market.is_empty() {
             let now = self.now();
+            self.check_gap(now);
             self.lanes.take(now, &mut self.batch);
         }
         self.drain_urgent();
@@ -125,8 +133,27 @@ impl Core {
     /// Time has passed.
     pub(crate) fn tick(&mut self) {
         let now = self.now();
+        self.check_gap(now);
         self.step(&Event::Timer(now));
         self.check_journal();
+    }
+
+    /// A process that stood still (suspended, stopped, a frozen machine) knows nothing of what happened meanwhile: it compares
+    /// with the venue before anything new is opened (T-03).
+    pub(crate) fn check_gap(&mut self, now: Timestamp) {
+        let wall = Timestamp::from_ns(self.clock.now_ns());
+        let before = std::mem::replace(&mut self.ticked_at, now);
+        let wall_before = std::mem::replace(&mut self.ticked_at_wall, wall);
+        // A suspended machine may stop the monotonic clock as well; the wall clock tells.
+        let gap = now.since(before).max(wall.since(wall_before));
+        if before == Timestamp::ZERO || gap <= STOOD_STILL || !self.is_recovered {
+            return;
+        }
+        tracing::warn!(
+            gap_ms = gap.as_millis(),
+            "this process stood still: comparing with the venue before trading on"
+        );
+        self.step(&Event::Command(now, Command::Reconcile));
     }
 
     /// One event.
@@ -145,6 +172,9 @@ impl Core {
 
     /// One market event, borrowed: the socket's task copies nothing.
     pub(crate) fn step_market(&mut self, event: &MarketEvent) {
+        if event.ts_recv().since(self.ticked_at) > STOOD_STILL {
+            self.check_gap(event.ts_recv());
+        }
         self.shared.heartbeat.begin();
         self.engine.process_market(event, &mut self.outbox);
         if !self.outbox.is_empty() {
@@ -178,6 +208,17 @@ impl Core {
     /// What must outlive a restart goes into the journal behind the event that brought it to light.
     fn record_finding(&mut self, finding: &Finding) {
         match self.journal.append(&Record::Finding(self.engine.now(), finding.clone())) {
+            Ok(ticket) => drop(ticket),
+            Err(error) => self.lose_journal(&error.to_string()),
+        }
+    }
+
+    /// A child's parent is in the journal before the child's intent: the journal keeps the order in which it was told.
+    fn record_parent(&mut self, record: &ParentRecord) {
+        let written = postcard::to_allocvec(record)
+            .map_err(|error| keel_store::StoreError::Encode { cause: error.to_string() })
+            .and_then(|bytes| self.journal.append(&Record::Parent(self.engine.now(), bytes)));
+        match written {
             Ok(ticket) => drop(ticket),
             Err(error) => self.lose_journal(&error.to_string()),
         }
@@ -253,6 +294,7 @@ impl Core {
             Notice::BookBroken { instrument, .. } => self.lanes.ask_resync(*instrument),
             Notice::EmergencyStop(_) => self.gate.close(GateLevel::ExitsOnly),
             Notice::Found(finding) => self.record_finding(finding),
+            Notice::ParentRecord(record) => self.record_parent(record),
             // A person resumed: what was wound may open again.
             Notice::TradingState { to: TradingState::Active, .. } => self.shared.set_phase(|phase| phase.wound = None),
             _ => {}

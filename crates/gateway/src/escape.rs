@@ -125,6 +125,12 @@ impl EscapePath {
     /// Shuts the gate and cancels the published orders. Returns within `limit`, with what was confirmed until then.
     pub async fn cancel_all(&self, scope: EscapeScope, limit: Duration) -> EscapeReport {
         self.gate.close(GateLevel::Shut);
+        self.cancel_published(scope, limit).await
+    }
+
+    /// Cancels the published orders and leaves the gate as it is, so that an engine that answers again may still close
+    /// positions. Returns within `limit`, with what was confirmed until then.
+    pub async fn cancel_published(&self, scope: EscapeScope, limit: Duration) -> EscapeReport {
         let began = self.clock.mono_ns();
         let orders = self.board.read();
         let progress = Mutex::new(Progress::default());
@@ -167,7 +173,7 @@ impl EscapePath {
 
     async fn cancel_one(&self, order: CancelOrder, progress: &Mutex<Progress>) {
         let id = order.client_order_id;
-        let record = Record::CancelIntent { ts: Timestamp::from_ns(self.clock.now_ns()), order, is_escape: true };
+        let record = Record::CancelIntent { ts: Timestamp::from_ns(self.clock.run_ns()), order, is_escape: true };
         match self.journal.append_escape(&record) {
             Ok(ticket) => drop(ticket),
             Err(_) => progress.lock().unrecorded += 1,

@@ -65,6 +65,9 @@ impl Default for GatewayLimits {
 pub struct OrderGatewayParts {
     /// The venue.
     pub client: Arc<dyn ExchangeClient>,
+    /// The venue over connections of its own: what the books are compared with comes from here (RC-20), so that a comparison
+    /// neither waits for trading nor holds it up.
+    pub books_client: Arc<dyn ExchangeClient>,
     /// Where answers go.
     pub lanes: Arc<Lanes>,
     /// Where intents become durable.
@@ -217,7 +220,7 @@ impl OrderGateway {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::from_ns(self.parts.clock.now_ns())
+        Timestamp::from_ns(self.parts.clock.run_ns())
     }
 
     fn push(&self, event: ExecutionEvent) {
@@ -498,7 +501,7 @@ impl OrderGateway {
     /// Asks for open orders.
     pub fn fetch_open_orders(self: &Arc<Self>, instrument: Option<InstrumentId>) {
         self.fetch("open orders", move |gateway| async move {
-            let orders = gateway.parts.client.open_orders(instrument).await?;
+            let orders = gateway.parts.books_client.open_orders(instrument).await?;
             Ok(ExecutionEvent::OpenOrders(instrument, orders))
         });
     }
@@ -506,15 +509,16 @@ impl OrderGateway {
     /// Asks for the fills of an instrument since a time.
     pub fn fetch_fills(self: &Arc<Self>, instrument: InstrumentId, since: Timestamp) {
         self.fetch("fills", move |gateway| async move {
-            Ok(ExecutionEvent::Fills(gateway.parts.client.fills(instrument, since).await?))
+            let fills = gateway.parts.books_client.fills(instrument, since).await?;
+            Ok(ExecutionEvent::FillsOf { instrument, since, fills })
         });
     }
 
     /// Asks for all balances. The venue's time is asked first: what the stream says later than that is newer.
     pub fn fetch_balances(self: &Arc<Self>) {
         self.fetch("balances", move |gateway| async move {
-            let ts_event = gateway.parts.client.server_time().await?;
-            let balances = gateway.parts.client.balances().await?;
+            let ts_event = gateway.parts.books_client.server_time().await?;
+            let balances = gateway.parts.books_client.balances().await?;
             Ok(ExecutionEvent::Balances { complete: true, balances, ts_event })
         });
     }

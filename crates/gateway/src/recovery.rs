@@ -7,7 +7,8 @@
 use crate::GatewayError;
 use keel_engine::RecoveredRecord;
 use keel_model::{
-    CancelOutcome, Command, ExecutionEvent, Fill, Finding, InstrumentId, Instruments, OrderSnapshot, QueryOutcome, SubmitOutcome,
+    CancelOutcome, Command, ExecutionEvent, Fill, Finding, InstrumentId, Instruments, OrderSnapshot, QueryOutcome,
+    SubmitOutcome,
 };
 use keel_store::{Entry, Journal, Record, SessionStart};
 use std::time::Duration;
@@ -67,6 +68,14 @@ impl<'a> RecordCollector<'a> {
                     hold.instrument = self.id(hold.instrument)?;
                 }
                 RecoveredRecord::Finding(ts, finding)
+            }
+            Record::Parent(ts, bytes) => {
+                let mut record: keel_execution::ParentRecord = postcard::from_bytes(&bytes)
+                    .map_err(|error| GatewayError::Replay { sequence: entry.sequence, cause: error.to_string() })?;
+                if let Some(plan) = record.plan_mut() {
+                    plan.set_instrument(self.id(plan.instrument())?);
+                }
+                RecoveredRecord::Parent(ts, record)
             }
             _ => return Ok(()),
         };

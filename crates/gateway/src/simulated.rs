@@ -128,7 +128,7 @@ impl SimulatedVenue {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::from_ns(self.clock.now_ns())
+        Timestamp::from_ns(self.clock.run_ns())
     }
 
     /// Runs `act` on the engine and tells the account stream what happened.

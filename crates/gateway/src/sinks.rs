@@ -4,7 +4,8 @@ use crate::lanes::Lanes;
 use keel_exchange::{AccountSink, FeedSink};
 use keel_lifecycle::Clock;
 use keel_model::{
-    Balance, ExecutionEvent, ExecutionReport, FeedEvent, FeedState, InstrumentId, MarketEvent, StreamKind, Timestamp,
+    Asset, Balance, ExecutionEvent, ExecutionReport, FeedEvent, FeedState, InstrumentId, MarketEvent, Notional,
+    StreamKind, Timestamp,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,8 +66,13 @@ impl AccountSink for ExecutionSink {
     }
 
     fn on_balances(&self, balances: Vec<Balance>, ts_event: Timestamp) {
-        let now = Timestamp::from_ns(self.clock.now_ns());
+        let now = Timestamp::from_ns(self.clock.run_ns());
         self.lanes.push_execution(now, ExecutionEvent::Balances { complete: false, balances, ts_event });
+    }
+
+    fn on_transfer(&self, asset: Asset, change: Notional, ts_event: Timestamp) {
+        let now = Timestamp::from_ns(self.clock.run_ns());
+        self.lanes.push_execution(now, ExecutionEvent::Transfer { asset, change, ts_event });
     }
 
     fn on_state(&self, state: FeedState, ts: Timestamp) {

@@ -518,6 +518,7 @@ pub(crate) async fn start_with(folder: &Path, venue: &FakeVenue, habit: Habit, d
     let latency = Arc::new(LatencyRecorder::new());
     let gateway = OrderGateway::new(OrderGatewayParts {
         client: venue.client(),
+        books_client: venue.client(),
         lanes: lanes.clone(),
         journal: journal.clone(),
         gate: gate.clone(),

@@ -33,6 +33,7 @@ enum Source {
 
 #[derive(Debug)]
 struct Manual {
+    anchor_ns: u64,
     wall_ns: AtomicU64,
     mono_ns: AtomicU64,
 }
@@ -41,6 +42,15 @@ struct Manual {
 fn process_epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     *EPOCH.get_or_init(instant_now)
+}
+
+/// What the wall clock showed at the process epoch.
+fn process_anchor_ns() -> u64 {
+    static ANCHOR: OnceLock<u64> = OnceLock::new();
+    *ANCHOR.get_or_init(|| {
+        let since = saturating_ns(instant_now().saturating_duration_since(process_epoch()));
+        system_now().duration_since(UNIX_EPOCH).map_or(0, saturating_ns).saturating_sub(since)
+    })
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is the clock")]
@@ -66,7 +76,7 @@ impl Clock {
     /// The machine's clocks.
     #[must_use]
     pub fn system() -> Self {
-        process_epoch();
+        process_anchor_ns();
         Self { source: Source::System }
     }
 
@@ -79,7 +89,7 @@ impl Clock {
     /// A clock whose wall time stands at `wall_ns` (unix nanoseconds) until it is moved. Its monotonic time starts at 0.
     #[must_use]
     pub fn manual_at(wall_ns: u64) -> Self {
-        let manual = Manual { wall_ns: AtomicU64::new(wall_ns), mono_ns: AtomicU64::new(0) };
+        let manual = Manual { anchor_ns: wall_ns, wall_ns: AtomicU64::new(wall_ns), mono_ns: AtomicU64::new(0) };
         Self { source: Source::Manual(Arc::new(manual)) }
     }
 
@@ -102,6 +112,17 @@ impl Clock {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_ns() / 1_000_000
+    }
+
+    /// The run's time: what the wall clock showed when this process first looked at it, and monotonic time since then. It does
+    /// not follow when the machine's clock is set, so time-outs and ages hold (T-02).
+    #[must_use]
+    pub fn run_ns(&self) -> u64 {
+        let anchor_ns = match &self.source {
+            Source::System => process_anchor_ns(),
+            Source::Manual(manual) => manual.anchor_ns,
+        };
+        anchor_ns.saturating_add(self.mono_ns())
     }
 
     /// Monotonic time, nanoseconds since the process started; for measuring and for staleness.
@@ -131,6 +152,14 @@ impl Clock {
         let by_ns = saturating_ns(by);
         manual.mono_ns.fetch_add(by_ns, Ordering::AcqRel);
         manual.wall_ns.fetch_add(by_ns, Ordering::AcqRel);
+        true
+    }
+
+    /// Sets the wall time of a manual clock, forward or back, as somebody who sets the machine's clock would: monotonic time
+    /// and the run's time do not follow. Returns false, and does nothing, on the system clock.
+    pub fn set_wall_ns(&self, wall_ns: u64) -> bool {
+        let Source::Manual(manual) = &self.source else { return false };
+        manual.wall_ns.store(wall_ns, Ordering::Release);
         true
     }
 
@@ -196,6 +225,19 @@ mod tests {
         assert!(!clock.advance_to_ns(120));
         assert_eq!((twin.now_ns(), twin.mono_ns()), (150, 50));
         assert_eq!(twin.since(20), Duration::from_nanos(30));
+    }
+
+    #[test]
+    fn t_02_the_time_of_the_run_does_not_follow_when_the_wall_clock_is_set() {
+        let clock = Clock::manual_at(7_200_000_000_000);
+        clock.advance(Duration::from_secs(10));
+        assert_eq!((clock.run_ns(), clock.now_ns()), (7_210_000_000_000, 7_210_000_000_000));
+        assert!(clock.set_wall_ns(3_610_000_000_000), "an hour back");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!((clock.run_ns(), clock.now_ns()), (7_211_000_000_000, 3_611_000_000_000));
+        let system = Clock::system();
+        let (wall, run) = (system.now_ns(), system.run_ns());
+        assert!(wall.abs_diff(run) < 60_000_000_000, "{wall} {run}");
     }
 
     #[test]

@@ -125,15 +125,16 @@ pub(crate) async fn trade(socket: WebSocketStream<TcpStream>) {
     begin_session(&journal, SessionStart { instance, epoch, symbols, ..SessionStart::default() }, SOON).await.unwrap();
     let lanes = Arc::new(Lanes::new(LaneCapacity::default(), supervisor.stop_signal()));
     let (gate, latency) = (Arc::new(SubmitGate::new()), Arc::new(LatencyRecorder::new()));
-    let client = WireClient {
+    let client = Arc::new(WireClient {
         socket: Mutex::new((sink, Vec::with_capacity(512))),
         signer: signer(),
         venue: std::sync::Mutex::default(),
         clock: clock.clone(),
         capabilities: capabilities(),
-    };
+    });
     let gateway = OrderGateway::new(OrderGatewayParts {
-        client: Arc::new(client),
+        client: client.clone(),
+        books_client: client,
         lanes: lanes.clone(),
         journal: journal.clone(),
         gate: gate.clone(),

@@ -50,6 +50,10 @@ impl Engine {
     /// meanwhile is asked for before exposure is allowed again.
     fn on_account_feed(&mut self, state: FeedState, out: &mut Outbox) {
         if self.account_feed == state {
+            // Live once more: something happened there that its messages do not tell.
+            if state == FeedState::Live && self.phase != Phase::Recovering {
+                self.begin_reconciliation(true, out);
+            }
             return;
         }
         self.account_feed = state;

@@ -30,6 +30,8 @@ pub struct Access {
 pub struct Connected {
     /// The gateway's client.
     pub client: Arc<dyn ExchangeClient>,
+    /// What the books are compared with comes over this one: its own connections.
+    pub books_client: Arc<dyn ExchangeClient>,
     /// The escape path's client: its own connections, its own signing.
     pub escape_client: Arc<dyn ExchangeClient>,
     /// Market data.
@@ -110,7 +112,8 @@ impl Access {
         if !self.has_simulated_fills {
             let failed = |error| LaunchError::start(&self.name, error);
             let account_feed = Box::new(self.venue.account_feed(instruments.clone()).map_err(failed)?);
-            return Ok(Connected { client, escape_client: self.client(), market_feed, account_feed });
+            let (books_client, escape_client) = (self.client(), self.client());
+            return Ok(Connected { client, books_client, escape_client, market_feed, account_feed });
         }
         let latency = LatencyModel { order_in: config.simulation_latency, ..LatencyModel::default() };
         let settings = SimConfig { seed: config.seed, latency, ..SimConfig::default() };
@@ -119,6 +122,7 @@ impl Access {
             .map_err(|error| LaunchError::start("simulated fills", error))?;
         Ok(Connected {
             client: Arc::new(simulated.client()),
+            books_client: Arc::new(simulated.client()),
             escape_client: Arc::new(simulated.client()),
             market_feed: simulated.market_feed(market_feed),
             account_feed: simulated.account_feed(),

@@ -190,10 +190,12 @@ impl Trading {
         let connected = access.connect(&self.context, &self.shared.config, &self.instruments, client, subscriptions)?;
         connected.client.set_instruments(self.instruments.clone());
         connected.escape_client.set_instruments(self.instruments.clone());
+        connected.books_client.set_instruments(self.instruments.clone());
         {
             let mut parts = self.shared.parts.lock();
             parts.clients.push(connected.client.clone());
             parts.clients.push(connected.escape_client.clone());
+            parts.clients.push(connected.books_client.clone());
         }
         self.begin_session(&recovered).await?;
         let records = recovered_records(recovered.records, &self.instruments)
@@ -204,7 +206,8 @@ impl Trading {
         let engine = Engine::new(config, strategies).map_err(|error| LaunchError::start("engine", error))?;
         let lanes = Arc::new(Lanes::new(LaneCapacity::default(), self.context.stop.clone()));
         let account = Arc::new(ExecutionSink::new(lanes.clone(), self.context.clock.clone()));
-        let (coordinator, handle) = self.coordinator(engine, records, &lanes, &account, connected.client.clone());
+        let clients = (connected.client.clone(), connected.books_client.clone());
+        let (coordinator, handle) = self.coordinator(engine, records, &lanes, &account, clients);
         let escape = Arc::new(EscapePath {
             board: handle.board().clone(),
             client: connected.escape_client,
@@ -239,12 +242,13 @@ impl Trading {
         records: Vec<RecoveredRecord>,
         lanes: &Arc<Lanes>,
         account: &Arc<ExecutionSink>,
-        client: Arc<dyn ExchangeClient>,
+        (client, books_client): (Arc<dyn ExchangeClient>, Arc<dyn ExchangeClient>),
     ) -> (Coordinator, CoordinatorHandle) {
         let latency = Arc::new(LatencyRecorder::new());
         let (stop, clock) = (self.context.stop.clone(), self.context.clock.clone());
         let gateway = OrderGateway::new(OrderGatewayParts {
             client,
+            books_client,
             lanes: lanes.clone(),
             journal: self.journal.clone(),
             gate: self.shared.gate.clone(),

@@ -466,9 +466,7 @@ impl ExchangeClient for BinanceSpotClient {
 
     async fn balances(&self) -> Result<Vec<Balance>, ExchangeError> {
         const WHAT: &str = "the account";
-        let answer = self
-            .signed_get(WHAT, calls::ACCOUNT, (Lane::Background, 20), calls::balances)
-            .await?;
+        let answer = self.signed_get(WHAT, calls::ACCOUNT, (Lane::Background, 20), calls::balances).await?;
         let (balances, _) = answers::account(&answer.body).map_err(|cause| unreadable(WHAT, cause, &answer.body))?;
         Ok(balances)
     }

@@ -97,7 +97,7 @@ impl BinanceSpot {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_ns(self.clock.now_ns())
+        Timestamp::from_ns(self.clock.run_ns())
     }
 
     /// The times that the venue's limits go by.

@@ -8,7 +8,7 @@ use super::super::symbols::SymbolTable;
 use super::answers::{ReadError, asset, known, notional, optional_price, ours, price, quantity, time, venue_order_id};
 use super::words;
 use keel_model::ids::InlineStr;
-use keel_model::{Balance, ExecType, ExecutionReport, Fill, Liquidity, Notional, Timestamp, TradeId};
+use keel_model::{Asset, Balance, ExecType, ExecutionReport, Fill, Liquidity, Notional, Timestamp, TradeId};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -21,6 +21,8 @@ pub enum UserFrame {
     Report(Box<ExecutionReport>),
     /// Balances that changed.
     Balances(Vec<Balance>, Timestamp),
+    /// A deposit, withdrawal or transfer: asset, how much more there is, when.
+    Transfer(Asset, Notional, Timestamp),
     /// Something changed that this message does not tell in full: ask the venue.
     Reconcile(&'static str),
     /// The subscription ended: subscribe again.
@@ -113,6 +115,10 @@ struct Event<'a> {
     expiry_reason: Any<'a>,
     #[serde(borrow, rename = "B")]
     balances: Any<'a>,
+    #[serde(borrow, rename = "a")]
+    transfer_asset: Any<'a>,
+    #[serde(borrow, rename = "d")]
+    transfer_change: Any<'a>,
 }
 
 /// A value whose type depends on the event.
@@ -274,7 +280,7 @@ fn event_frame(event: &Event<'_>, symbols: &SymbolTable, ts_recv: Timestamp) -> 
     match event.kind.as_ref() {
         "executionReport" => report(event, symbols, ts_recv),
         "outboundAccountPosition" => balances(event),
-        "balanceUpdate" => Ok(UserFrame::Reconcile("a deposit, withdrawal or transfer changed a balance")),
+        "balanceUpdate" => transfer(event),
         "externalLockUpdate" => Ok(UserFrame::Reconcile("funds were locked or freed by another product of the venue")),
         "eventStreamTerminated" | "listenKeyExpired" => Ok(UserFrame::Terminated),
         "serverShutdown" => Ok(UserFrame::ServerShutdown),
@@ -295,6 +301,12 @@ fn balances(event: &Event<'_>) -> Result<UserFrame, ReadError> {
     }
     let ts_event = time(event.update_time.number().unwrap_or(event.event_time));
     Ok(UserFrame::Balances(changed, ts_event))
+}
+
+fn transfer(event: &Event<'_>) -> Result<UserFrame, ReadError> {
+    let (name, change) = (event.transfer_asset.text("a")?, event.transfer_change.text("d")?);
+    let ts_event = time(event.transaction_time.number().unwrap_or(event.event_time));
+    Ok(UserFrame::Transfer(asset(name)?, notional(change)?, ts_event))
 }
 
 fn report(event: &Event<'_>, symbols: &SymbolTable, ts_recv: Timestamp) -> Result<UserFrame, ReadError> {

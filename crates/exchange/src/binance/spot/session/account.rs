@@ -15,11 +15,13 @@ use crate::binance::spot::config::StreamConfig;
 use crate::binance::spot::sign::Signer;
 use crate::binance::spot::symbols::SymbolTable;
 use crate::{AccountSink, ExchangeError};
-use keel_model::{ExecutionReport, FeedState, Timestamp};
+use keel_model::{Asset, ExecutionReport, FeedState, Notional, Timestamp};
 use std::collections::VecDeque;
 
 /// Reports remembered to tell doubles apart while two connections overlap.
 const REMEMBERED_MAX: usize = 512;
+/// Announced transfers remembered to tell doubles apart.
+const TRANSFERS_MAX: usize = 64;
 /// A connection that held this long makes the next pause the shortest again.
 const STABLE_MS: u64 = 10_000;
 /// A subscription that is not answered within this time is tried on a new connection.
@@ -67,6 +69,7 @@ pub struct AccountSession {
     down_since_mono_ns: Option<u64>,
     last_cause: String,
     remembered: VecDeque<ExecutionReport>,
+    transfers: VecDeque<(Asset, Notional, Timestamp)>,
     counts: AccountCounts,
 }
 
@@ -88,6 +91,7 @@ impl AccountSession {
             down_since_mono_ns: None,
             last_cause: String::new(),
             remembered: VecDeque::new(),
+            transfers: VecDeque::new(),
             counts: AccountCounts::default(),
         }
     }
@@ -188,6 +192,7 @@ impl AccountSession {
         match decode(frame, &self.symbols, now.wall) {
             Ok(UserFrame::Report(report)) => self.report(*report, sink),
             Ok(UserFrame::Balances(balances, ts_event)) => sink.on_balances(balances, ts_event),
+            Ok(UserFrame::Transfer(asset, change, ts_event)) => self.transfer(asset, change, ts_event, sink),
             Ok(UserFrame::Reconcile(cause)) => self.reconcile(cause, now, sink),
             Ok(UserFrame::Terminated) => {
                 tracing::warn!("the account subscription at {VENUE} ended; subscribing anew");
@@ -228,6 +233,20 @@ impl AccountSession {
         self.remembered.push_back(same);
         self.counts.reports += 1;
         sink.on_report(report);
+    }
+
+    /// An announcement has no number: word for word the same one is the same one.
+    fn transfer(&mut self, asset: Asset, change: Notional, ts_event: Timestamp, sink: &dyn AccountSink) {
+        let same = (asset, change, ts_event);
+        if self.transfers.contains(&same) {
+            self.counts.duplicates += 1;
+            return;
+        }
+        if self.transfers.len() >= TRANSFERS_MAX {
+            self.transfers.pop_front();
+        }
+        self.transfers.push_back(same);
+        sink.on_transfer(asset, change, ts_event);
     }
 
     fn reconcile(&mut self, cause: &str, now: Now, sink: &dyn AccountSink) {

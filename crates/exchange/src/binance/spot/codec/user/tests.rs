@@ -81,12 +81,14 @@ fn v21_balances_and_what_changes_them_from_outside() {
     assert_eq!(ts, Timestamp::from_ms(1_564_034_571_073));
     assert_eq!((balances.len(), balances[0].asset.as_str(), balances[0].locked.to_string()), (2, "ETH", "0.5".into()));
     assert!(balances[1].free.is_zero(), "an asset that went to zero must be told");
-    for event in ["balanceUpdate", "externalLockUpdate"] {
-        let frame = format!(
-            r#"{{"subscriptionId":0,"event":{{"e":"{event}","E":1573200697110,"a":"BTC","d":"100.0","T":1573200697068}}}}"#
-        );
-        assert!(matches!(read(&frame), UserFrame::Reconcile(_)), "{event}");
-    }
+    let frame = |event: &str| {
+        format!(
+            r#"{{"subscriptionId":0,"event":{{"e":"{event}","E":1573200697110,"a":"BTC","d":"-100.5","T":1573200697068}}}}"#
+        )
+    };
+    let UserFrame::Transfer(asset, change, ts) = read(&frame("balanceUpdate")) else { panic!() };
+    assert_eq!((asset.as_str(), change.to_string(), ts.as_ms()), ("BTC", "-100.5".to_owned(), 1_573_200_697_068));
+    assert!(matches!(read(&frame("externalLockUpdate")), UserFrame::Reconcile(_)));
 }
 
 #[test]

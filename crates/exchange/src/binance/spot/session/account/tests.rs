@@ -124,7 +124,8 @@ fn n10_an_expired_subscription_is_made_anew_and_live_again_says_reconcile() {
 fn n08_what_the_stream_does_not_tell_in_full_asks_for_reconciliation() {
     let mut script = Script::live(StreamConfig::default());
     for frame in [
-        r#"{"event":{"e":"balanceUpdate","E":1,"a":"BTC","d":"1","T":1}}"#,
+        r#"{"event":{"e":"balanceUpdate","E":1,"T":1}}"#,
+        r#"{"event":{"e":"externalLockUpdate","E":1,"a":"BTC","d":"1","T":1}}"#,
         &report(1, "STATUS_OF_2027"),
         "{\"event\":",
         r#"{"event":{"e":"executionReport","s":"BTCUSDT"}}"#,
