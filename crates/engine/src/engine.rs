@@ -4,10 +4,11 @@ use crate::config::{EngineConfig, EngineError};
 use crate::digest::{Bag, Part};
 use crate::ledger::BalanceLedger;
 use crate::outbox::{Notice, Outbox};
-use keel_execution::{OrderAction, OrderManager};
+use keel_execution::parents::ParentAction;
+use keel_execution::{OrderAction, OrderManager, ParentBook};
 use keel_marketdata::{BarBuilder, OrderBook};
 use keel_model::{
-    Event, ExecutionEvent, FeedState, InstrumentId, Instruments, Portfolio, StrategyId, Timestamp, TradingState,
+    Event, ExecutionEvent, FeedState, InstrumentId, Instruments, ParentId, Portfolio, StrategyId, Timestamp, TradingState,
 };
 use keel_risk::RiskService;
 use keel_strategy::{Context, Lent, OpenOrder, OrderIdGenerator, Strategy, StrategyRequest};
@@ -19,6 +20,7 @@ mod holds;
 mod market;
 mod operator;
 mod reconcile;
+mod parents;
 mod recovery;
 mod requests;
 mod risk_glue;
@@ -79,6 +81,9 @@ pub struct Engine {
     portfolio: Portfolio,
     risk: RiskService,
     orders: OrderManager,
+    parents: ParentBook,
+    parents_dirty: Vec<ParentId>,
+    parent_actions: Vec<ParentAction>,
     strategies: Vec<Box<dyn Strategy>>,
     routes: Vec<Route>,
     bars: Vec<BarFeed>,
@@ -136,6 +141,9 @@ impl Engine {
             portfolio: Portfolio::new(),
             risk,
             orders: OrderManager::new(config.execution),
+            parents: ParentBook::default(),
+            parents_dirty: Vec::new(),
+            parent_actions: Vec::new(),
             ids: OrderIdGenerator::new(config.execution.instance, config.execution.epoch),
             cursors: vec![Cursor::default(); instruments.len()],
             instruments,
@@ -258,6 +266,9 @@ impl Engine {
         self.actions = actions;
         self.pump(out);
         self.note_evicted();
+        if self.phase != Phase::Recovering {
+            self.parents.note_time();
+        }
         self.reconcile_on_time(out);
         for index in 0..self.routes.len() {
             self.advance_bars(InstrumentId(u32::try_from(index).unwrap_or(u32::MAX)), out);
@@ -283,6 +294,7 @@ impl Engine {
         if self.risk.take_breach() {
             out.notify(Notice::DailyLoss { day_pnl: self.risk.day_pnl() });
         }
+        self.step_parents(out);
         if self.wind.is_some() {
             self.wind_step(out);
         }
@@ -372,6 +384,12 @@ impl Engine {
     #[must_use]
     pub const fn orders(&self) -> &OrderManager {
         &self.orders
+    }
+
+    /// Brackets, OCO pairs, TWAP and iceberg orders, for reading.
+    #[must_use]
+    pub const fn parents(&self) -> &ParentBook {
+        &self.parents
     }
 
     /// The risk service, for reading.

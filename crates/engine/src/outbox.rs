@@ -1,6 +1,7 @@
 //! What the engine asks of the world and tells about itself.
 
 use crate::ledger::Difference;
+use keel_execution::parents::{ParentNews, ParentRecord, ParentState};
 use keel_execution::{Alarm, Change, OrderState, SettleError};
 use keel_model::{
     Asset, BalanceCause, CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, Finding, InstrumentId, NewOrder, Notional, QueryOrder,
@@ -174,6 +175,16 @@ pub enum Notice {
     },
     /// A balance does not add up; the instruments of the asset are held.
     Mismatch(Difference),
+    /// A parent order changed in a way that must outlive a restart; the driver writes it into the journal, before the intents
+    /// that follow.
+    ParentRecord(ParentRecord),
+    /// News about a parent order.
+    Parent {
+        /// About whom.
+        about: ParentState,
+        /// What.
+        news: ParentNews,
+    },
     /// A person released an instrument.
     Released {
         /// Which.

@@ -16,7 +16,7 @@ use crate::order::Order;
 use crate::state::OrderState;
 use keel_model::parent::{ParentEnd, ParentId, ParentPlan, ParentView};
 use keel_model::{
-    ClientOrderId, Instrument, InstrumentId, OrderIntent, Price, Quantity, RejectReason, StrategyId, Timestamp,
+    ClientOrderId, Instrument, InstrumentId, OrderIntent, Price, Quantity, RejectReason, Side, StrategyId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -124,11 +124,30 @@ pub enum ParentAction {
     Record(ParentRecord),
     /// News.
     Tell {
-        /// About whom.
-        parent: ParentId,
+        /// About whom, as it is now.
+        about: ParentState,
         /// What.
         news: ParentNews,
     },
+}
+
+/// A parent in figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParentState {
+    /// Its id.
+    pub id: ParentId,
+    /// Whose plan.
+    pub strategy: StrategyId,
+    /// Instrument.
+    pub instrument: InstrumentId,
+    /// Side of what it opens with.
+    pub side: Side,
+    /// What it is to come to.
+    pub quantity: Quantity,
+    /// What of it is filled.
+    pub filled: Quantity,
+    /// What the exits of a bracket have closed.
+    pub closed: Quantity,
 }
 
 /// News about a parent.
@@ -172,6 +191,8 @@ pub struct Surroundings<'a> {
     pub closable: Quantity,
     /// Only what protects may be placed: the exit policy is under way.
     pub is_protecting_only: bool,
+    /// Does risk take what opens or adds at the moment?
+    pub may_open: bool,
 }
 
 /// All parents.
@@ -190,6 +211,18 @@ pub struct ParentBook {
 }
 
 impl ParentBook {
+    /// To be looked at with the next step. Bounded: while nobody steps, as in a replay, it is thinned out.
+    fn touch(&mut self, id: ParentId) {
+        if self.dirty.last() == Some(&id) {
+            return;
+        }
+        if self.dirty.len() >= 4 * PARENTS_MAX {
+            self.dirty.sort_unstable();
+            self.dirty.dedup();
+        }
+        self.dirty.push(id);
+    }
+
     /// Is there room for one more?
     #[must_use]
     pub const fn has_room(&self) -> bool {
@@ -205,7 +238,7 @@ impl ParentBook {
     fn insert(&mut self, parent: Parent) {
         self.open_count += 1;
         self.watcher_count += usize::from(parent.is_watching());
-        self.dirty.push(parent.id);
+        self.touch(parent.id);
         if let Some(before) = self.parents.insert(parent.id, parent)
             && before.end.is_none()
         {
@@ -294,7 +327,7 @@ impl ParentBook {
         let Some(parent) = self.parents.get_mut(&id) else { return };
         let has_filled = parent.note(at, order);
         if parent.end.is_none() || (has_filled && parent.is_bracket()) {
-            self.dirty.push(id);
+            self.touch(id);
         }
     }
 
@@ -327,7 +360,7 @@ impl ParentBook {
         if let Some(parent) = self.parents.get_mut(&id) {
             parent.fail(now);
         }
-        self.dirty.push(id);
+        self.touch(id);
     }
 
     /// The price of an instrument has changed: who waits for prices is looked at.
@@ -407,33 +440,32 @@ impl ParentBook {
             out.push(ParentAction::Record(ParentRecord::Close { parent: id }));
         }
         if let Some(end) = end {
+            let tell = parent.tell(ParentNews::Ended(end));
             out.push(ParentAction::Record(ParentRecord::Ended { parent: id, end }));
-            out.push(ParentAction::Tell { parent: id, news: ParentNews::Ended(end) });
+            out.push(tell);
             self.end(id, end);
         }
     }
 
-    /// Ends every parent: the exit policy takes their orders and positions over.
-    pub fn end_all(&mut self, end: ParentEnd, out: &mut Vec<ParentAction>) {
-        let open: Vec<ParentId> = self.open().map(|parent| parent.id).collect();
-        for parent in open {
-            out.push(ParentAction::Record(ParentRecord::Ended { parent, end }));
-            out.push(ParentAction::Tell { parent, news: ParentNews::Ended(end) });
-            self.end(parent, end);
+    /// Ends the parents that are meant: their orders are cancelled, and the exit policy takes over what they held.
+    pub fn end_where(&mut self, end: ParentEnd, is_meant: impl Fn(&Parent) -> bool, out: &mut Vec<ParentAction>) {
+        let meant: Vec<ParentId> = self.open().filter(|parent| is_meant(parent)).map(|parent| parent.id).collect();
+        for id in meant {
+            let Some(parent) = self.parents.get_mut(&id) else { continue };
+            parent.cancel_children(|_| true, out);
+            out.push(ParentAction::Record(ParentRecord::Ended { parent: id, end }));
+            let tell = parent.tell(ParentNews::Ended(end));
+            out.push(tell);
+            self.end(id, end);
         }
     }
 
-    /// Ends the parents that only open: the exit policy lets protection stay.
-    pub fn end_opening(&mut self, out: &mut Vec<ParentAction>) {
-        let is_opening = |parent: &&Parent| !parent.is_protecting();
-        let open: Vec<ParentId> = self.open().filter(is_opening).map(|parent| parent.id).collect();
-        for parent in open {
-            for child in self.parents.get(&parent).into_iter().flat_map(Parent::open_children) {
-                out.push(ParentAction::Cancel(child.id));
-            }
-            out.push(ParentAction::Record(ParentRecord::Ended { parent, end: ParentEnd::Stopped }));
-            out.push(ParentAction::Tell { parent, news: ParentNews::Ended(ParentEnd::Stopped) });
-            self.end(parent, ParentEnd::Stopped);
+    /// Cancels the entries of brackets; what has filled stays protected.
+    pub fn cancel_entries(&mut self, is_meant: impl Fn(&Parent) -> bool, out: &mut Vec<ParentAction>) {
+        let is_meant = |parent: &&Parent| parent.is_bracket() && !parent.is_cancel_wanted && is_meant(parent);
+        let meant: Vec<ParentId> = self.open().filter(is_meant).map(|parent| parent.id).collect();
+        for id in meant {
+            out.extend(self.cancel(id).map(ParentAction::Record));
         }
     }
 

@@ -26,6 +26,8 @@ pub enum HoldCause {
     Earlier,
     /// A person had it flattened.
     Operator,
+    /// A position whose exits could not be placed.
+    Unprotected,
 }
 
 impl HoldCause {
@@ -47,6 +49,7 @@ impl HoldCause {
             Self::Booking => "compare the venue's trade history with ours, then release the instrument",
             Self::Earlier => "look at the log of the earlier run, then release the instrument",
             Self::Operator => "release the instrument, or resume, when it may be traded again",
+            Self::Unprotected => "place an exit or close the position, then resume: the bracket tries again",
         }
     }
 }

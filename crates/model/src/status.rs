@@ -1,8 +1,8 @@
 //! What a running system publishes about itself, for people and for the escape path.
 
 use crate::{
-    Asset, Balance, ClientOrderId, HoldView, InstrumentId, OperatorView, Notional, OrderPurpose, OrderType, Price, Quantity, Side,
-    Timestamp, VenueOrderId,
+    Asset, Balance, ClientOrderId, HoldView, InstrumentId, Notional, OperatorView, OrderPurpose, OrderType, Price,
+    Quantity, Side, Timestamp, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -112,4 +112,7 @@ pub struct StatusSnapshot {
     /// What a person has said, and how far it has come.
     #[serde(default)]
     pub operator: OperatorView,
+    /// Brackets, OCO pairs, TWAP and iceberg orders that are not over; each says what of its position has no exit at the venue.
+    #[serde(default)]
+    pub parents: Vec<crate::ParentView>,
 }

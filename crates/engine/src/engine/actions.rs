@@ -4,7 +4,7 @@ use super::{Engine, Phase};
 use crate::outbox::{Effect, Notice, Outbox};
 use keel_execution::{Alarm, CancelState, Change, Order, OrderAction, OrderState};
 use keel_model::{ClientOrderId, Fill, InstrumentId, OrderStatus, Quantity, StrategyId, VenueOrderId};
-use keel_strategy::{OpenOrderState, OrderUpdate, OrderUpdateKind};
+use keel_strategy::{OpenOrderState, OrderUpdate, OrderUpdateKind, ParentUpdate};
 
 /// One piece of news for one strategy.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +13,8 @@ pub(super) enum News {
     Fill(StrategyId, ClientOrderId, Fill),
     /// Anything else about one of its orders.
     Order(StrategyId, OrderUpdate),
+    /// About one of its parent orders.
+    Parent(StrategyId, ParentUpdate),
 }
 
 impl Engine {
@@ -122,6 +124,7 @@ impl Engine {
     /// After a batch: what risk holds for an order, and what strategies see of it, is made what the order manager knows.
     pub(super) fn sync_touched(&mut self, actions: &[OrderAction]) {
         for action in actions {
+            self.note_children(action);
             match *action {
                 OrderAction::Changed { id, .. }
                 | OrderAction::Filled { id, .. }
@@ -135,6 +138,7 @@ impl Engine {
 
     fn sync_order(&mut self, id: ClientOrderId) {
         let Some(order) = self.orders.get(id) else { return };
+        self.parents.note(order);
         if order.state.is_closed() {
             self.risk.release(order.new.intent.instrument, id);
             if let Some(at) = self.open_views.iter().position(|view| view.client_order_id == id) {
@@ -174,6 +178,9 @@ impl Engine {
             }
             News::Order(strategy, update) => {
                 self.call(usize::from(strategy.0), |strategy, ctx| strategy.on_order(ctx, update));
+            }
+            News::Parent(strategy, update) => {
+                self.call(usize::from(strategy.0), |strategy, ctx| strategy.on_parent(ctx, update));
             }
         }
     }

@@ -39,6 +39,7 @@ impl Engine {
         self.wanted = self.wanted_at_start();
         self.risk.on_time(self.now);
         self.apply_state();
+        self.parents.begin();
         out.notify(Notice::Started);
         for at in 0..self.strategies.len() {
             self.call(at, |strategy, ctx| strategy.on_start(ctx));
@@ -78,6 +79,7 @@ impl Engine {
         self.wanted = TradingState::Active;
         self.risk.resume();
         self.release_all(out);
+        self.parents.resume();
         self.apply_state();
     }
 
@@ -109,6 +111,7 @@ impl Engine {
             self.apply_state();
         }
         out.notify(Notice::Winding(policy));
+        self.wind_parents(policy, &[], out);
         self.wind = Some(Wind::new(policy));
     }
 

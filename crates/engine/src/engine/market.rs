@@ -56,9 +56,15 @@ impl Engine {
         let Some(book) = self.books.get(instrument.index()) else { return };
         let price = |level: Option<keel_model::Level>| level.map_or(Price::ZERO, |level| level.price);
         self.risk.on_quote(instrument, price(book.best_bid()), price(book.best_ask()), self.now);
+        if self.parents.is_watched() {
+            self.parents.note_quote(instrument);
+        }
     }
 
     fn on_trade(&mut self, trade: &Trade, out: &mut Outbox) {
+        if self.parents.is_watched() {
+            self.parents.note_trade(trade.instrument, trade.quantity);
+        }
         self.advance_bars(trade.instrument, out);
         let index = trade.instrument.index();
         let Some(route) = self.routes.get(index) else { return };

@@ -83,6 +83,7 @@ impl Engine {
 
     /// Every order of ours goes; positions and the trading state stay.
     pub(super) fn cancel_every(&mut self, out: &mut Outbox) {
+        self.wind_parents(ExitPolicy::CancelAll, &[], out);
         self.cancel_where(out, |_, _| true);
     }
 
@@ -120,6 +121,7 @@ impl Engine {
             Some(_) => return,
         }
         out.notify(Notice::Winding(ExitPolicy::Flatten));
+        self.wind_parents(ExitPolicy::Flatten, instrument.as_slice(), out);
     }
 
     /// Instruments that a person has released in the meantime are no longer flattened.

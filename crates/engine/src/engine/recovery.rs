@@ -3,6 +3,7 @@
 
 use super::{Engine, Phase};
 use crate::outbox::{Effect, Notice, Outbox, StartBlocker};
+use keel_execution::ParentRecord;
 use keel_model::{ClientOrderId, Command, ExecutionEvent, Fill, Finding, InstrumentId, NewOrder, Timestamp};
 use keel_risk::RiskSnapshot;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub enum RecoveredRecord {
     Command(Timestamp, Command),
     /// What a comparison with the venue found, and when.
     Finding(Timestamp, Finding),
+    /// What became of a parent order, and when.
+    Parent(Timestamp, ParentRecord),
 }
 
 /// How far the fills of one instrument are known, by the venue's clock.
@@ -103,6 +106,7 @@ impl Engine {
                     if self.orders.restore_intent(new, ts).is_ok() {
                         self.risk.sync(&new, new.intent.quantity, false);
                         self.open_views.push(super::requests::view(&new));
+                        self.note_order(new.client_order_id);
                     }
                 }
                 RecoveredRecord::Event(ts, event) => {
@@ -112,6 +116,10 @@ impl Engine {
                 RecoveredRecord::Risk(snapshot) => {
                     self.restore_held(&snapshot.held);
                     risk = Some(snapshot);
+                }
+                RecoveredRecord::Parent(ts, record) => {
+                    self.advance(ts);
+                    self.parents.restore(&record);
                 }
                 RecoveredRecord::Finding(ts, finding) => {
                     self.advance(ts);

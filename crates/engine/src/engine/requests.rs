@@ -29,6 +29,9 @@ impl Engine {
                 }
             }
             StrategyRequest::CancelAll(instrument) => self.cancel_all(strategy, instrument, out),
+            StrategyRequest::Parent(id, ref plan) => self.create_parent(id, strategy, plan, out),
+            StrategyRequest::CancelParent(id) => self.end_parent(id, strategy, false, out),
+            StrategyRequest::CloseParent(id) => self.end_parent(id, strategy, true, out),
             StrategyRequest::Overflow { refused } => {
                 out.notify(Notice::RequestsRefused { strategy: Some(strategy), count: refused });
             }

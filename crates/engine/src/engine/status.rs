@@ -72,6 +72,7 @@ impl Engine {
             fees_by_asset: run.fees,
             holds: self.hold_views(),
             operator: self.operator_view(),
+            parents: self.parents.views(),
         }
     }
 

@@ -193,11 +193,10 @@ impl Parent {
             missing = Quantity::ZERO;
         }
         self.unprotected = missing;
-        let parent = self.id;
         if !missing.is_positive() {
             self.unprotected_since = Timestamp::ZERO;
             if std::mem::take(&mut self.is_unprotected_told) {
-                out.push(ParentAction::Tell { parent, news: ParentNews::Protected });
+                out.push(self.tell(ParentNews::Protected));
             }
             return;
         }
@@ -207,11 +206,11 @@ impl Parent {
         let is_time = self.failures > 0 || now.since(self.unprotected_since) >= GRACE;
         if is_time && !self.is_unprotected_told {
             self.is_unprotected_told = true;
-            out.push(ParentAction::Tell { parent, news: ParentNews::Unprotected { quantity: missing } });
+            out.push(self.tell(ParentNews::Unprotected { quantity: missing }));
         }
         if self.failures >= ATTEMPTS_MAX && !self.has_given_up {
             self.has_given_up = true;
-            out.push(ParentAction::Tell { parent, news: ParentNews::GaveUp { quantity: missing } });
+            out.push(self.tell(ParentNews::GaveUp { quantity: missing }));
         }
     }
 
@@ -251,7 +250,7 @@ impl Parent {
             }
             if self.filled > plan.quantity {
                 let quantity = less(self.filled, plan.quantity);
-                out.push(ParentAction::Tell { parent: self.id, news: ParentNews::Overfilled { quantity } });
+                out.push(self.tell(ParentNews::Overfilled { quantity }));
             }
             return Some(match (quantity, self.failures) {
                 (None, _) => ParentEnd::Completed,
@@ -259,6 +258,10 @@ impl Parent {
                 (Some(_), 0) => ParentEnd::Canceled,
             });
         };
+        if !self.children.is_empty() && !around.may_open {
+            // What is to be placed again waits until risk takes it.
+            return None;
+        }
         for role in places.into_iter().flatten() {
             let intent = self.exit_intent(role, plan.side, plan.stop, Some(plan.price), around);
             let intent = OrderIntent { quantity, ..intent };

@@ -1,6 +1,8 @@
 //! One parent: its plan, its children, and what follows from both.
 
-use super::{ATTEMPTS_MAX, ParentAction, ParentId, ParentPlan, Surroundings, less, pause, plus};
+use super::{
+    ATTEMPTS_MAX, ParentAction, ParentId, ParentNews, ParentPlan, ParentState, Surroundings, less, pause, plus,
+};
 use crate::manager::OrderManager;
 use crate::order::Order;
 use crate::state::OrderState;
@@ -366,6 +368,13 @@ impl Parent {
             return None;
         }
         Some(if rest.is_positive() && wanted == rest { ParentEnd::Failed } else { ParentEnd::Completed })
+    }
+
+    /// News about it, with its figures.
+    pub(crate) fn tell(&self, news: ParentNews) -> ParentAction {
+        let (instrument, side, quantity) = (self.plan.instrument(), self.plan.side(), self.plan.quantity());
+        let (id, strategy, filled, closed) = (self.id, self.strategy, self.filled, self.closed);
+        ParentAction::Tell { about: ParentState { id, strategy, instrument, side, quantity, filled, closed }, news }
     }
 
     /// For people.

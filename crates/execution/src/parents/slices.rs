@@ -53,7 +53,7 @@ impl Parent {
             return None;
         }
         let is_last = due >= plan.slices;
-        if due == self.slices_done && !is_last || !self.may_place(around.now) {
+        if (due == self.slices_done && !is_last) || !self.may_place(around.now) || self.must_wait(around) {
             return None;
         }
         let scheduled = if is_last { plan.quantity } else { part(plan.quantity, due.into(), plan.slices.into()) };
@@ -88,7 +88,7 @@ impl Parent {
         if self.is_cancel_wanted || self.failures >= ATTEMPTS_MAX || tradable(rest).is_none() {
             return self.end_slices(rest, tradable(rest).is_none(), false, out);
         }
-        if !self.open.is_empty() || !self.may_place(around.now) {
+        if !self.open.is_empty() || !self.may_place(around.now) || self.must_wait(around) {
             return None;
         }
         let less_bps = match plan.randomise_bps {
@@ -103,6 +103,11 @@ impl Parent {
         let quantity = tradable(wanted)?;
         self.place_slice(order_type, Some(plan.price), quantity, around, out);
         None
+    }
+
+    /// Nothing is asked for that risk would not take anyway.
+    fn must_wait(&self, around: &Surroundings<'_>) -> bool {
+        self.plan.purpose() == OrderPurpose::Entry && !around.may_open
     }
 
     /// Cancels what works; once nothing is left, says how it ended.
