@@ -5,8 +5,9 @@
 
 use crate::units::{notional_down, notional_up};
 use keel_model::{Asset, Balance, Notional, Timestamp};
+use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AssetRow {
     pub(crate) asset: Asset,
     /// Free and locked together; money units of this asset, rounded down.
@@ -32,6 +33,19 @@ impl Ledger {
         }
         self.rows.push(AssetRow { asset, total: 0, reserved: 0, as_of: Timestamp::ZERO, is_known: false });
         self.rows.len() - 1
+    }
+
+    /// Every asset that was heard of.
+    pub(crate) fn assets(&self) -> &[AssetRow] {
+        &self.rows
+    }
+
+    /// Takes an asset over as a former run left it.
+    pub(crate) fn take_over(&mut self, asset: AssetRow) {
+        let slot = self.slot(asset.asset);
+        if let Some(row) = self.rows.get_mut(slot) {
+            *row = asset;
+        }
     }
 
     #[inline]

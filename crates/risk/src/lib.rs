@@ -42,5 +42,5 @@ pub use denied::{Control, Denied, DenyReason};
 pub use guards::{BreakerLimit, GuardLimits, ProtectionLimits};
 pub use limits::{InstrumentLimits, LimitError, RiskLimits};
 pub use protections::{ClosedTrade, Lock, LockCause};
-pub use service::{HOUSE, Outcome, RiskError, RiskService};
+pub use service::{HOUSE, Outcome, RiskError, RiskImage, RiskService};
 pub use snapshot::{BreakerView, GuardSnapshot, ReservationView, RiskSnapshot, StrategyView};

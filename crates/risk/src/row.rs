@@ -11,12 +11,13 @@ use crate::window::PriceWindow;
 use keel_model::{
     ClientOrderId, Instrument, InstrumentKind, OrderIntent, OrderType, Price, Quantity, Side, StrategyId, Timestamp,
 };
+use serde::{Deserialize, Serialize};
 
 /// How many of the last orders the duplicate detector remembers.
 const RECENT_COUNT: usize = 8;
 
 /// What one open order holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Reservation {
     pub(crate) id: ClientOrderId,
     pub(crate) side: Side,

@@ -15,12 +15,14 @@ use keel_model::{
 
 mod freeze;
 mod guard;
+mod image;
 mod market;
 mod reserve;
 mod restore;
 
 use guard::Guards;
 pub use guard::Outcome;
+pub use image::RiskImage;
 
 /// The strategy id of orders that the house itself places to close positions.
 pub const HOUSE: StrategyId = StrategyId(u16::MAX);
