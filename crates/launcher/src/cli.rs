@@ -2,6 +2,9 @@
 //! ends with exit code 1, never with clap's 2.
 
 use crate::config::layers::Layers;
+use crate::control::args::{
+    CancelArgs, EmergencyArgs, FlattenArgs, RearmArgs, ReleaseArgs, SettleArgs, StopArgs, WaitArgs,
+};
 use crate::error::LaunchError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -144,6 +147,28 @@ pub enum Verb {
     Check(RunArgs),
     /// Run the simulated venue by itself, speaking Binance's spot protocol on loopback
     Venue(VenueArgs),
+    /// How a running bot stands: state, orders, positions, holds, streams
+    Status,
+    /// Stop a running bot in order, and wait for its end
+    Stop(StopArgs),
+    /// Nothing new that adds exposure; open orders stay. Holds over restarts until `resume`
+    Pause(WaitArgs),
+    /// Trade again after `pause`, `reduce-only` or `flatten`
+    Resume(WaitArgs),
+    /// As pause, and open orders that would add exposure are cancelled
+    ReduceOnly(WaitArgs),
+    /// Cancel one order of ours by its client order id, or all of them
+    Cancel(CancelArgs),
+    /// Cancel orders and close positions while the bot runs; it stays paused until `resume`
+    Flatten(FlattenArgs),
+    /// Stop trading now and for good: latch, cancel everything of ours, close positions
+    EmergencyStop(EmergencyArgs),
+    /// Lift the latch of an emergency stop or of a breaker, after a person has looked
+    Rearm(RearmArgs),
+    /// Let a held instrument be traded again, after a person has looked
+    Release(ReleaseArgs),
+    /// Say what became of an order that the venue cannot tell about
+    Settle(SettleArgs),
     /// Print every effective setting and where it came from
     ShowConfig(RunArgs),
     /// Write a documented configuration file
@@ -156,6 +181,8 @@ pub enum Verb {
     ListTimeframes,
     /// Strategies that can be run
     ListStrategies,
+    /// Statistics of a series of daily returns, each with its convention
+    Report(ReportArgs),
 }
 
 /// Flags of `venue`.
@@ -192,6 +219,17 @@ pub struct NewConfigArgs {
     /// For live trading
     #[arg(long)]
     pub live: bool,
+}
+
+/// Flags of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// CSV file with the header `date,return`, one day a line; `-` reads stdin
+    #[arg(long, value_name = "FILE")]
+    pub returns: PathBuf,
+    /// Days a year: 365 where markets never close, 252 for stocks
+    #[arg(long, value_name = "DAYS", default_value_t = keel_report::PERIODS_PER_YEAR, value_parser = clap::value_parser!(u32).range(1..=366))]
+    pub periods: u32,
 }
 
 /// Flags of `list-markets`.
@@ -413,7 +451,7 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for verb in ["backtest", "sweep", "hyperopt", "download-data", "show-trades", "doctor", "journal", "flatten "] {
+        for verb in ["backtest", "sweep", "hyperopt", "download-data", "show-trades", "doctor", "journal"] {
             assert!(!help.contains(&format!("\n  {verb}")), "{verb} is in the help");
         }
         for verb in [

@@ -2,10 +2,12 @@
 
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod logging;
 pub mod out;
 pub mod recording;
+pub mod report;
 pub mod restart;
 pub mod run;
 pub mod verbs;

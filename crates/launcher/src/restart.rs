@@ -1,14 +1,18 @@
 //! Starting again after a failure: this process becomes a small parent that runs the trading as a child of its own, so that
 //! a stuck thread or the watchdog's exit ends the child and nothing else.
 //!
-//! Invariants: a signal is passed on once and ends the restarting; at most one child lives; the wait between two starts is
-//! min(delay · 2ⁿ, 1 h); more than [`FAILURES_IN_A_ROW_MAX`] failures in a row end it, and so does the budget of restarts.
+//! Invariants: a signal is passed on once, and one that asks for a stop ends the restarting; so does the child's own word
+//! that another start would not help (an operator's stop, an error of configuration), which it leaves in a pipe; at most one
+//! child lives; the wait between two starts is min(delay · 2ⁿ, 1 h); more than [`FAILURES_IN_A_ROW_MAX`] failures in a row end
+//! it, and so does the budget of restarts.
 
 use crate::config::Restart;
 use crate::error::LaunchError;
 use crate::out;
 use keel_lifecycle::{Clock, ExitStatus};
 use std::ffi::OsString;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -26,6 +30,21 @@ const GOOD_RUN: Duration = Duration::from_secs(600);
 #[must_use]
 pub fn is_supervised() -> bool {
     std::env::var_os(SUPERVISED_VARIABLE).is_some()
+}
+
+/// Longest word of a child; unit: bytes.
+const WORD_BYTES_MAX: u64 = 400;
+
+/// In the child: another start would not help, and why. Without a parent it does nothing.
+pub fn tell_parent_to_end(why: &str) {
+    let Some(pipe) = std::env::var(SUPERVISED_VARIABLE).ok().and_then(|text| text.parse::<u32>().ok()) else { return };
+    // The pipe is inherited as a bare number; this opens the same pipe once more.
+    let opened = std::fs::OpenOptions::new().write(true).open(format!("/proc/self/fd/{pipe}"));
+    let line: String =
+        why.chars().take(WORD_BYTES_MAX as usize / 4).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if let Err(error) = opened.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())) {
+        tracing::warn!(%error, "the parent could not be told not to start this again");
+    }
 }
 
 /// In the child: ends in order when the parent is gone.
@@ -54,9 +73,13 @@ pub fn supervise(settings: Restart, arguments: Vec<OsString>) -> Result<ExitStat
         let (mut restarts, mut failures) = (0u64, 0u32);
         loop {
             let began = clock.mono_ns();
-            let mut child = spawn(&arguments).map_err(failed)?;
+            let (mut child, word) = spawn(&arguments).map_err(failed)?;
             let (status, is_stopping) = signals.follow(&mut child).await.map_err(failed)?;
             if is_stopping || status != ExitStatus::Failed {
+                return Ok(status);
+            }
+            if let Some(word) = last_word(word) {
+                out::note(&format!("failed; not starting again: {word}"));
                 return Ok(status);
             }
             failures = if clock.since(began) >= GOOD_RUN { 1 } else { failures + 1 };
@@ -85,14 +108,30 @@ pub fn supervise(settings: Restart, arguments: Vec<OsString>) -> Result<ExitStat
     })
 }
 
-fn spawn(arguments: &[OsString]) -> std::io::Result<Child> {
+/// Starts a child, which inherits the end of a pipe for its last word.
+fn spawn(arguments: &[OsString]) -> std::io::Result<(Child, PipeReader)> {
+    let (reader, writer): (PipeReader, PipeWriter) = std::io::pipe()?;
+    rustix::io::fcntl_setfd(&writer, rustix::io::FdFlags::empty())?;
     // A group of its own: Ctrl+C on the terminal reaches only the parent, which passes it on once.
-    Command::new(std::env::current_exe()?).args(arguments).env(SUPERVISED_VARIABLE, "1").process_group(0).spawn()
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(arguments).env(SUPERVISED_VARIABLE, writer.as_raw_fd().to_string()).process_group(0);
+    Ok((command.spawn()?, reader))
+}
+
+/// What a child that has ended left in its pipe. Its own children may still hold the other end, so this never waits.
+fn last_word(mut pipe: PipeReader) -> Option<String> {
+    rustix::io::ioctl_fionbio(&pipe, true).ok()?;
+    let mut word = Vec::new();
+    // Whatever ends the reading, what came counts.
+    drop((&mut pipe).take(WORD_BYTES_MAX).read_to_end(&mut word));
+    let word = String::from_utf8_lossy(&word);
+    let first = word.lines().next().unwrap_or_default().trim();
+    (!first.is_empty()).then(|| first.to_owned())
 }
 
 /// The signals that are passed on.
 struct Signals {
-    each: [(i32, Signal); 5],
+    each: [(i32, Signal); 6],
 }
 
 impl Signals {
@@ -105,18 +144,20 @@ impl Signals {
                 one(libc::SIGHUP)?,
                 one(libc::SIGQUIT)?,
                 one(libc::SIGUSR1)?,
+                one(libc::SIGUSR2)?,
             ],
         })
     }
 
     async fn next(&mut self) -> i32 {
-        let [interrupt, terminate, hangup, quit, user] = &mut self.each;
+        let [interrupt, terminate, hangup, quit, user, user2] = &mut self.each;
         tokio::select! {
             _ = interrupt.1.recv() => interrupt.0,
             _ = terminate.1.recv() => terminate.0,
             _ = hangup.1.recv() => hangup.0,
             _ = quit.1.recv() => quit.0,
             _ = user.1.recv() => user.0,
+            _ = user2.1.recv() => user2.0,
         }
     }
 

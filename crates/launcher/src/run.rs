@@ -4,6 +4,8 @@
 pub mod ask;
 pub mod banner;
 pub mod confirm;
+pub mod control;
+pub mod emergency;
 pub mod folder;
 pub mod heartbeat;
 pub mod market;
@@ -12,6 +14,7 @@ pub mod parts;
 pub mod plan;
 pub mod replay_max;
 pub mod start;
+pub mod status;
 pub mod strategies;
 pub mod summary;
 pub mod venue;
@@ -128,12 +131,14 @@ fn trade(clock: &Clock, shared: &Shared, keys: Option<Keys>, is_json: bool) -> R
     let lifecycle = Lifecycle::start(settings).map_err(|error| LaunchError::start("start", error))?;
     dumps(&lifecycle, shared);
     stop_callbacks(&lifecycle, shared, clock);
+    let emergency = emergency::Emergency::install(&lifecycle, shared);
+    control::spawn(&lifecycle, shared, &emergency)?;
     let ended = replay_max::Ended::default();
     let outcome = {
         let (shared, ended) = (shared.clone(), ended.clone());
         lifecycle.run(move |context| match &shared.config.replay {
             Some(replay) if replay.speed == Speed::Max => replay_max::program(context, &shared, replay.clone(), ended),
-            _ => program(context, &shared, keys),
+            _ => program(context, &shared, keys, emergency),
         })
     };
     let last = ended.take().map_or_else(|| shared.last(), of_replay);
@@ -174,12 +179,17 @@ fn stop_callbacks(lifecycle: &Lifecycle, shared: &Shared, clock: &Clock) {
     });
 }
 
-fn program(context: &RunContext, shared: &Shared, keys: Option<Keys>) -> Result<Program, LaunchError> {
+fn program(
+    context: &RunContext,
+    shared: &Shared,
+    keys: Option<Keys>,
+    emergency: emergency::Emergency,
+) -> Result<Program, LaunchError> {
     let plan = plan::build(context, shared).map_err(|error| LaunchError::start("stop plan", error))?;
     let logging = shared.logging.clone();
     context.watchdog.on_last_words(move || logging.flush());
     let (for_start, for_leaks) = (shared.clone(), shared.clone());
-    let program = Program::new(plan, start::start(context.clone(), for_start, keys));
+    let program = Program::new(plan, start::start(context.clone(), for_start, keys, emergency));
     Ok(program.leak_sections(move || orders_left(&for_leaks)))
 }
 

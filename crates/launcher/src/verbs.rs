@@ -2,9 +2,11 @@
 
 use crate::cli::{Cli, Common, NewConfigArgs, RunArgs, Verb};
 use crate::config::{self, text};
+use crate::control;
 use crate::error::LaunchError;
 use crate::out;
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use keel_control::Ask;
 use keel_lifecycle::ExitStatus;
 use std::ffi::OsString;
 use std::io::Write;
@@ -95,8 +97,20 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::ListMarkets(args)) => crate::run::ask::list_markets(&common, &args),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
         Some(Verb::NewConfig(args)) => new_config(&args),
+        Some(Verb::Status) => control::status(&common),
+        Some(Verb::Stop(args)) => control::stop(&common, &args),
+        Some(Verb::Pause(wait)) => control::simple(&common, Ask::Pause {}, &wait),
+        Some(Verb::Resume(wait)) => control::simple(&common, Ask::Resume {}, &wait),
+        Some(Verb::ReduceOnly(wait)) => control::simple(&common, Ask::ReduceOnly {}, &wait),
+        Some(Verb::Cancel(args)) => control::cancel(&common, &args),
+        Some(Verb::Flatten(args)) => control::flatten(&common, &args),
+        Some(Verb::EmergencyStop(args)) => control::emergency_stop(&common, &args),
+        Some(Verb::Rearm(args)) => control::rearm(&common, &args),
+        Some(Verb::Release(args)) => control::release(&common, &args),
+        Some(Verb::Settle(args)) => control::settle(&common, &args),
         Some(Verb::ListExchanges) => list_exchanges(&common),
         Some(Verb::ListTimeframes) => list_timeframes(&common),
+        Some(Verb::Report(args)) => crate::report::report(&common, &args),
         Some(Verb::ListStrategies) => list_strategies(&common),
     }
 }

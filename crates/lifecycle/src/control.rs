@@ -32,12 +32,15 @@ const BEAT_INTERVAL: Duration = Duration::from_millis(250);
 const RUNTIME_SHUTDOWN: Duration = Duration::from_millis(200);
 
 type DumpFn = Box<dyn Fn() -> String + Send + Sync>;
+type SignalFn = Box<dyn Fn() + Send + Sync>;
 
 struct Shared {
     stop: StopSignal,
     registry: TaskRegistry,
     ledger: ResourceLedger,
     dumps: Mutex<Vec<(String, DumpFn)>>,
+    /// What SIGUSR2 means to the program, where it means more than a dump.
+    user2: Mutex<Option<SignalFn>>,
     beats: Arc<AtomicU64>,
     shutdown: CancellationToken,
 }
@@ -53,6 +56,13 @@ impl std::fmt::Debug for ControlPlane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ControlPlane").field("beats", &self.shared.beats).finish_non_exhaustive()
     }
+}
+
+/// What a signal asks for.
+enum Heard {
+    Stop(StopReason),
+    Dump,
+    User2,
 }
 
 /// The installed handlers.
@@ -78,15 +88,15 @@ impl Signals {
         })
     }
 
-    /// The next signal: a reason to stop, or `None` for a dump.
-    async fn next(&mut self) -> Option<StopReason> {
+    /// The next signal.
+    async fn next(&mut self) -> Heard {
         tokio::select! {
-            Some(()) = self.interrupt.recv() => Some(StopReason::Interrupt),
-            Some(()) = self.terminate.recv() => Some(StopReason::Terminate),
-            Some(()) = self.hangup.recv() => Some(StopReason::Hangup),
-            Some(()) = self.quit.recv() => None,
-            Some(()) = self.user1.recv() => None,
-            Some(()) = self.user2.recv() => None,
+            Some(()) = self.interrupt.recv() => Heard::Stop(StopReason::Interrupt),
+            Some(()) = self.terminate.recv() => Heard::Stop(StopReason::Terminate),
+            Some(()) = self.hangup.recv() => Heard::Stop(StopReason::Hangup),
+            Some(()) = self.quit.recv() => Heard::Dump,
+            Some(()) = self.user1.recv() => Heard::Dump,
+            Some(()) = self.user2.recv() => Heard::User2,
             else => std::future::pending().await,
         }
     }
@@ -104,6 +114,7 @@ impl ControlPlane {
             registry: supervisor.registry(),
             ledger: supervisor.ledger(),
             dumps: Mutex::new(Vec::new()),
+            user2: Mutex::new(None),
             beats: Arc::new(AtomicU64::new(0)),
             shutdown: CancellationToken::new(),
         });
@@ -154,9 +165,14 @@ impl ControlPlane {
         self.handle.clone()
     }
 
-    /// Adds a section to what SIGQUIT, SIGUSR1 and SIGUSR2 print, such as queues and open orders. It must not block.
+    /// Adds a section to what SIGQUIT and SIGUSR1 print (and SIGUSR2, unless it means something else), such as queues and open orders. It must not block.
     pub fn on_dump(&self, title: impl Into<String>, dump: impl Fn() -> String + Send + Sync + 'static) {
         self.shared.dumps.lock().push((title.into(), Box::new(dump)));
+    }
+
+    /// What SIGUSR2 means, instead of a dump. It runs on the control thread and must not block.
+    pub fn on_user2(&self, meaning: impl Fn() + Send + Sync + 'static) {
+        *self.shared.user2.lock() = Some(Box::new(meaning));
     }
 
     /// What SIGQUIT and SIGUSR1 print: the live tasks, the leases and the registered sections.
@@ -216,11 +232,12 @@ async fn control_loop(shared: &Shared, mut signals: Option<Signals>) {
         tokio::select! {
             biased;
             received = next => match received {
-                Some(reason) => {
+                Heard::Stop(reason) => {
                     stops_seen += 1;
                     shared.on_stop_signal(reason, stops_seen);
                 }
-                None => shared.print_dump(),
+                Heard::Dump => shared.print_dump(),
+                Heard::User2 => shared.on_user2(),
             },
             () = shared.shutdown.cancelled() => return,
             _ = beat.tick() => {
@@ -251,6 +268,17 @@ impl Shared {
                     listed(&self.registry.names())
                 ));
             }
+        }
+    }
+
+    fn on_user2(&self) {
+        match &*self.user2.lock() {
+            Some(meaning) => {
+                if catch_unwind(AssertUnwindSafe(meaning)).is_err() {
+                    console_line("what SIGUSR2 means to this program panicked");
+                }
+            }
+            None => self.print_dump(),
         }
     }
 

@@ -64,6 +64,16 @@ pub const fn exit_name(policy: keel_model::ExitPolicy) -> &'static str {
     }
 }
 
+/// What risk allows, in a word.
+#[must_use]
+pub const fn state(state: keel_model::TradingState) -> &'static str {
+    match state {
+        keel_model::TradingState::Active => "active",
+        keel_model::TradingState::Reducing => "reducing",
+        keel_model::TradingState::Halted => "halted",
+    }
+}
+
 /// One line of life.
 #[must_use]
 pub fn heartbeat(after: Duration, status: &StatusSnapshot, peak: &ResourcePeak) -> String {

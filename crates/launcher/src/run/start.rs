@@ -1,6 +1,7 @@
 //! The start: venue, journal and account side by side, then recovery, then trading. Start is recovery: the gate opens only
 //! when the engine has compared its books with the venue's.
 
+use super::emergency::Emergency;
 use super::market::{self, Access};
 use super::observe;
 use super::parts::{Shared, control_group, group, groups};
@@ -41,7 +42,12 @@ const STUCK_ALERT: Duration = Duration::from_secs(1);
 const STUCK_STOP: Duration = Duration::from_secs(10);
 
 /// Brings everything up.
-pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> Result<(), LaunchError> {
+pub async fn start(
+    context: RunContext,
+    shared: Shared,
+    keys: Option<Keys>,
+    emergency: Emergency,
+) -> Result<(), LaunchError> {
     prepare_for_the_worst(&context, &shared);
     // Side by side: the journal waits for the disk, the venue for its sockets.
     let (journal, access) =
@@ -58,8 +64,11 @@ pub async fn start(context: RunContext, shared: Shared, keys: Option<Keys>) -> R
     let trading = Trading { context, shared, instruments, journal };
     let engine = trading.assemble(recovered, &access, client).await?;
     let failed = |error| LaunchError::start("recovery", error);
-    engine.started(RECOVERY_LIMIT).await.map_err(failed)?;
-    trading.announce(&engine);
+    let is_halted = tokio::select! {
+        started = engine.started(RECOVERY_LIMIT) => started.map(|()| false).map_err(failed)?,
+        () = emergency.halted(&engine) => true,
+    };
+    trading.announce(&engine, is_halted);
     Ok(())
 }
 
@@ -316,9 +325,15 @@ impl Trading {
         });
     }
 
-    fn announce(&self, engine: &CoordinatorHandle) {
+    fn announce(&self, engine: &CoordinatorHandle, is_halted: bool) {
         let took = self.context.clock.since(self.shared.began_mono_ns);
-        out::note(&format!("trading: ready after {:.0} ms", took.as_secs_f64() * 1e3));
+        if is_halted {
+            out::note(
+                "trading: HALTED, an emergency stop is latched; look at `launcher status`, then `launcher rearm`",
+            );
+        } else {
+            out::note(&format!("trading: ready after {:.0} ms", took.as_secs_f64() * 1e3));
+        }
         drop(self.context.monitor.sample());
         super::heartbeat::spawn(&self.context, &self.shared, engine.clone());
         let venue = self.shared.parts.lock().venue.as_ref().map(VenueProcess::handle);

@@ -162,7 +162,8 @@ pub fn symbol(id: keel_model::InstrumentId, instruments: &Instruments) -> String
 }
 
 /// An amount as people read it: at most eight decimal places, no zeros at the end.
-fn money(value: Notional) -> String {
+#[must_use]
+pub fn money(value: Notional) -> String {
     value.round(8, Rounding::HalfUp).unwrap_or(value).normalized().to_string()
 }
 
