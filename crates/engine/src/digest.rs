@@ -12,6 +12,7 @@
 //!
 //! Client order ids, venue ids, epochs and times are left out: they differ between runs that traded the same.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write as _};
 
@@ -34,11 +35,32 @@ impl fmt::Display for StateDigest {
 }
 
 /// A running hash over a list of records.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Part {
+    #[serde(with = "hash_state")]
     hash: Sha256,
     count: u64,
+    #[serde(skip)]
     line: String,
+}
+
+/// A hash that goes on where it was saved.
+mod hash_state {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+    use sha2::Sha256;
+    use sha2::digest::common::hazmat::{SerializableState, SerializedState};
+
+    pub(super) fn serialize<S: Serializer>(hash: &Sha256, serializer: S) -> Result<S::Ok, S::Error> {
+        let state: SerializedState<Sha256> = SerializableState::serialize(hash);
+        state.as_slice().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sha256, D::Error> {
+        let bytes = Vec::<u8>::deserialize(deserializer)?;
+        let state = SerializedState::<Sha256>::try_from(bytes.as_slice());
+        let hash = state.ok().and_then(|state| <Sha256 as SerializableState>::deserialize(&state).ok());
+        hash.ok_or_else(|| de::Error::custom("this is not the state of a hash"))
+    }
 }
 
 impl Part {
@@ -60,10 +82,11 @@ impl Part {
 }
 
 /// A running sum over a set of records, whatever their order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Bag {
     sum: [u64; 4],
     count: u64,
+    #[serde(skip)]
     line: String,
 }
 

@@ -15,6 +15,7 @@ use keel_strategy::{Context, Lent, OpenOrder, OrderIdGenerator, Strategy, Strate
 
 mod actions;
 mod commands;
+mod emergency;
 mod feeds;
 mod holds;
 mod market;
@@ -24,17 +25,20 @@ mod parents;
 mod recovery;
 mod requests;
 mod risk_glue;
+mod snapshot;
 mod status;
 mod wind;
 
 pub use holds::HoldBook;
 pub use recovery::RecoveredRecord;
+pub use snapshot::SnapshotError;
 pub use status::MISSING;
 pub use wind::WindProgress;
 
 use actions::News;
-use recovery::{Cursor, Reconciliation};
+use recovery::{Cursor, Reconciliation, Replay};
 use status::Totals;
+use emergency::Emergency;
 use wind::Wind;
 
 /// How often strategies may answer news about their own requests within one event.
@@ -105,6 +109,7 @@ pub struct Engine {
     wanted: TradingState,
     told: TradingState,
     reconciliation: Reconciliation,
+    replay: Replay,
     cursors: Vec<Cursor>,
     /// The latest time of the venue that an answer has brought, and what it was when the last questions were sent.
     venue_time: Timestamp,
@@ -114,6 +119,9 @@ pub struct Engine {
     /// When the venue's last complete report of balances came in.
     reported_at: Timestamp,
     wind: Option<Wind>,
+    emergency: Option<Emergency>,
+    /// Since when the account stream is not live.
+    account_lost: Option<Timestamp>,
     standing: operator::Standing,
     market_events: u64,
     /// What the journal held when it was read: what the status tells of this run starts from here.
@@ -132,7 +140,8 @@ impl Engine {
             return Err(EngineError::TooManyStrategies { max });
         }
         let instruments = config.instruments.clone();
-        let risk = RiskService::new(config.limits.clone(), &instruments)?;
+        let mut risk = RiskService::new(config.limits.clone(), &instruments)?;
+        risk.set_strategies(strategies.iter().map(|strategy| strategy.name()));
         let (routes, bars) = Self::route(&instruments, &strategies)?;
         Ok(Self {
             books: instruments.iter().map(|instrument| OrderBook::new(instrument.id)).collect(),
@@ -165,12 +174,15 @@ impl Engine {
             wanted: TradingState::Halted,
             told: TradingState::Halted,
             reconciliation: Reconciliation::at_start(),
+            replay: Replay::default(),
             venue_time: Timestamp::ZERO,
             venue_time_asked: Timestamp::ZERO,
             holds: HoldBook::default(),
             ledger: BalanceLedger::default(),
             reported_at: Timestamp::ZERO,
             wind: None,
+            emergency: None,
+            account_lost: None,
             standing: operator::Standing::default(),
             market_events: 0,
             base: Totals::default(),
@@ -270,6 +282,7 @@ impl Engine {
             self.parents.note_time();
         }
         self.reconcile_on_time(out);
+        self.cancel_on_disconnect(out);
         for index in 0..self.routes.len() {
             self.advance_bars(InstrumentId(u32::try_from(index).unwrap_or(u32::MAX)), out);
         }
@@ -291,6 +304,9 @@ impl Engine {
     /// What follows each event: breaches, the exit policy, a changed state.
     #[inline]
     fn finish(&mut self, out: &mut Outbox) {
+        if self.risk.has_guard_news() {
+            self.tell_guards(out);
+        }
         if self.risk.take_breach() {
             out.notify(Notice::DailyLoss { day_pnl: self.risk.day_pnl() });
         }

@@ -11,6 +11,7 @@
 //! older than what is remembered is not judged.
 
 use keel_model::{Asset, Balance, Notional, NumberError, Timestamp};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const LOOKS_MAX: u32 = 6;
 const VENUE_SCALE: u8 = 8;
 
 /// One change of one balance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Change {
     asset: Asset,
     change: Notional,
@@ -37,7 +38,7 @@ struct Change {
 }
 
 /// What is expected of one asset.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
     asset: Asset,
     expected: Option<Notional>,
@@ -89,7 +90,7 @@ pub struct Difference {
 }
 
 /// A complete report of the venue that waits to be judged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Report {
     totals: Vec<(Asset, Notional)>,
     /// The venue's time before it was asked.
@@ -97,7 +98,7 @@ struct Report {
 }
 
 /// What is expected of each balance.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BalanceLedger {
     rows: Vec<Row>,
     recent: VecDeque<Change>,

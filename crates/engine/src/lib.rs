@@ -22,5 +22,5 @@ pub mod outbox;
 
 pub use config::{EngineConfig, EngineError};
 pub use digest::StateDigest;
-pub use engine::{Engine, HoldBook, MISSING, RecoveredRecord, WindProgress};
+pub use engine::{Engine, HoldBook, MISSING, RecoveredRecord, SnapshotError, WindProgress};
 pub use outbox::{Effect, Notice, Outbox, StartBlocker};

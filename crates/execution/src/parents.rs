@@ -223,6 +223,16 @@ impl ParentBook {
         self.dirty.push(id);
     }
 
+    /// Renumbers instruments, after the books were taken over from another run. The instrument that is not known any more is
+    /// the error.
+    pub fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>) -> Result<(), InstrumentId> {
+        self.parents.values_mut().try_for_each(|parent| {
+            let id = parent.plan.instrument();
+            parent.plan.set_instrument(renumber(id).ok_or(id)?);
+            Ok(())
+        })
+    }
+
     /// Is there room for one more?
     #[must_use]
     pub const fn has_room(&self) -> bool {

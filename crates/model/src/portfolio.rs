@@ -183,6 +183,19 @@ impl Portfolio {
         Ok(true)
     }
 
+    /// Renumbers instruments, after the portfolio was taken over from another run. The instrument that had fills and is not
+    /// known any more is the error.
+    pub fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>) -> Result<(), InstrumentId> {
+        let old = std::mem::take(&mut self.positions);
+        for position in old.into_iter().filter(|position| !position.bought.is_zero() || !position.sold.is_zero()) {
+            let id = renumber(position.instrument).ok_or(position.instrument)?;
+            if let Ok(place) = self.position_mut(id) {
+                *place = Position { instrument: id, ..position };
+            }
+        }
+        Ok(())
+    }
+
     /// The position in `instrument`; flat when there never was one.
     #[must_use]
     pub fn position(&self, instrument: InstrumentId) -> Position {

@@ -49,6 +49,7 @@ impl Engine {
         let venue_order_id = order.venue_order_id.unwrap_or(VenueOrderId::EMPTY);
         let (strategy, instrument, side) = (new.strategy, new.intent.instrument, new.intent.side);
         out.notify(Notice::Order { id, strategy, instrument, side, from, to, change });
+        self.note_outcome(&new, from, to, change);
         let kind = match (to, change) {
             (OrderState::Live, _) => Some(OrderUpdateKind::Accepted { venue_order_id }),
             (OrderState::Unknown, Change::Unknown(reason)) => Some(OrderUpdateKind::Unknown(reason)),
@@ -69,7 +70,9 @@ impl Engine {
     }
 
     fn on_filled(&mut self, id: ClientOrderId, fill: &Fill, out: &mut Outbox) {
-        self.risk.on_fill(Some(id), fill);
+        let owner = self.orders.get(id).map(|order| (order.new.strategy, order.is_protective()));
+        let (strategy, is_stop) = owner.unwrap_or((keel_risk::HOUSE, false));
+        self.risk.on_fill_of(Some(id), strategy, is_stop, fill);
         self.book_balances(fill, out);
         if let Err(error) = self.portfolio.apply_fill(fill) {
             let reason = format!("fill {} of order {id} could not be booked: {error}", fill.trade_id);
@@ -136,7 +139,7 @@ impl Engine {
         }
     }
 
-    fn sync_order(&mut self, id: ClientOrderId) {
+    pub(super) fn sync_order(&mut self, id: ClientOrderId) {
         let Some(order) = self.orders.get(id) else { return };
         self.parents.note(order);
         if order.state.is_closed() {

@@ -27,6 +27,14 @@ impl HoldBook {
         self.holds.iter().any(|hold| hold.instrument == instrument)
     }
 
+    /// Renumbers instruments; a hold of one that is not known any more goes with it.
+    pub(super) fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>) {
+        self.holds.retain_mut(|hold| renumber(hold.instrument).is_some_and(|id| {
+            hold.instrument = id;
+            true
+        }));
+    }
+
     /// Adds a hold; `false` when one of its kind stands already.
     fn add(&mut self, hold: Hold) -> bool {
         let stands = |known: &Hold| (known.instrument, known.cause) == (hold.instrument, hold.cause);

@@ -13,9 +13,10 @@ use keel_model::{
     TradingState, WindView,
 };
 use keel_risk::HOUSE;
+use serde::{Deserialize, Serialize};
 
 /// What a person has said that holds until a person says otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Standing {
     pub(super) is_paused: bool,
     pub(super) is_reduce_only: bool,

@@ -6,6 +6,7 @@ use crate::outbox::{Effect, Notice, Outbox, StartBlocker};
 use keel_execution::ParentRecord;
 use keel_model::{ClientOrderId, Command, ExecutionEvent, Fill, Finding, InstrumentId, NewOrder, Timestamp};
 use keel_risk::RiskSnapshot;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Closed orders leave memory every so many records of a replay.
@@ -31,12 +32,25 @@ pub enum RecoveredRecord {
 }
 
 /// How far the fills of one instrument are known, by the venue's clock.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Cursor {
     /// Up to here the venue has told its fills when asked.
     reached: Timestamp,
     /// Since when they were asked for, while the answer is not there.
     owed: Option<Timestamp>,
+}
+
+/// What a replay of the journal remembers from one record to the next.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Replay {
+    /// Risk's state as it was saved last.
+    pub(super) risk: Option<Box<RiskSnapshot>>,
+    /// When the last record was written that tells of an order.
+    pub(super) last: Timestamp,
+    pub(super) records: u64,
+    /// What the records ask for; nobody takes it.
+    #[serde(skip)]
+    discarded: Outbox,
 }
 
 /// What the venue still owes us.
@@ -90,48 +104,60 @@ impl Engine {
     /// an empty journal asks all the same. The driver answers with `OpenOrders`, `Fills` and `Balances` events, and sends
     /// [`keel_model::Command::Start`] when [`Self::start_blocker`] is `None`.
     pub fn recover(&mut self, records: impl IntoIterator<Item = RecoveredRecord>, now: Timestamp, out: &mut Outbox) {
-        // What the records ask for was asked for then; only the state counts now.
-        let mut discarded = Outbox::new();
-        let mut risk: Option<Box<RiskSnapshot>> = None;
-        let mut last = Timestamp::ZERO;
-        for (record, number) in records.into_iter().zip(1u64..) {
-            if number.is_multiple_of(RETIRE_EVERY) {
-                self.orders.retire(self.now);
-                self.note_evicted();
-            }
-            match record {
-                RecoveredRecord::Intent(ts, new) => {
-                    self.advance(ts);
-                    last = last.max(ts);
-                    if self.orders.restore_intent(new, ts).is_ok() {
-                        self.risk.sync(&new, new.intent.quantity, false);
-                        self.open_views.push(super::requests::view(&new));
-                        self.note_order(new.client_order_id);
-                    }
-                }
-                RecoveredRecord::Event(ts, event) => {
-                    last = last.max(ts);
-                    self.process_execution(ts, &event, &mut discarded);
-                }
-                RecoveredRecord::Risk(snapshot) => {
-                    self.restore_held(&snapshot.held);
-                    risk = Some(snapshot);
-                }
-                RecoveredRecord::Parent(ts, record) => {
-                    self.advance(ts);
-                    self.parents.restore(&record);
-                }
-                RecoveredRecord::Finding(ts, finding) => {
-                    self.advance(ts);
-                    self.replay_finding(&finding);
-                }
-                RecoveredRecord::Command(ts, command) => {
-                    self.advance(ts);
-                    self.replay_command(&command, risk.as_deref_mut(), &mut discarded);
-                }
-            }
-            discarded.drain();
+        for record in records {
+            self.replay(record);
         }
+        self.end_replay(now, out);
+    }
+
+    /// Takes one record of the journal, in the order in which they were written. Only the state counts: what the records ask
+    /// for was asked for then.
+    pub fn replay(&mut self, record: RecoveredRecord) {
+        self.replay.records += 1;
+        if self.replay.records.is_multiple_of(RETIRE_EVERY) {
+            self.orders.retire(self.now);
+            self.note_evicted();
+        }
+        let mut discarded = std::mem::take(&mut self.replay.discarded);
+        let mut risk = self.replay.risk.take();
+        match record {
+            RecoveredRecord::Intent(ts, new) => {
+                self.advance(ts);
+                self.replay.last = self.replay.last.max(ts);
+                if self.orders.restore_intent(new, ts).is_ok() {
+                    self.risk.sync(&new, new.intent.quantity, false);
+                    self.open_views.push(super::requests::view(&new));
+                    self.note_order(new.client_order_id);
+                }
+            }
+            RecoveredRecord::Event(ts, event) => {
+                self.replay.last = self.replay.last.max(ts);
+                self.process_execution(ts, &event, &mut discarded);
+            }
+            RecoveredRecord::Risk(snapshot) => {
+                self.restore_held(&snapshot.held);
+                risk = Some(snapshot);
+            }
+            RecoveredRecord::Parent(ts, record) => {
+                self.advance(ts);
+                self.parents.restore(&record);
+            }
+            RecoveredRecord::Finding(ts, finding) => {
+                self.advance(ts);
+                self.replay_finding(&finding);
+            }
+            RecoveredRecord::Command(ts, command) => {
+                self.advance(ts);
+                self.replay_command(&command, risk.as_deref_mut(), &mut discarded);
+            }
+        }
+        discarded.drain();
+        (self.replay.discarded, self.replay.risk) = (discarded, risk);
+    }
+
+    /// The journal has been read: asks the venue for what happened since. Called once, before any other event.
+    pub fn end_replay(&mut self, now: Timestamp, out: &mut Outbox) {
+        let (risk, last) = (self.replay.risk.take(), self.replay.last);
         self.base = self.totals();
         self.advance(now);
         self.risk.end_replay(risk.as_deref(), self.now);
@@ -157,13 +183,20 @@ impl Engine {
                 self.risk.resume();
                 self.release_all(out);
                 if let Some(saved) = saved {
-                    saved.is_loss_latched = false;
+                    saved.resume();
                     saved.held.clear();
                 }
                 // Resumed then; until the start is complete nothing passes.
                 self.apply_state();
             }
             Command::EmergencyStop(_) => self.risk.emergency_stop(),
+            Command::Kill(scope, _) => self.risk.kill(*scope, self.now),
+            Command::Rearm(scope) => {
+                self.risk.rearm(*scope, self.now);
+                if let Some(saved) = saved {
+                    saved.rearm(*scope);
+                }
+            }
             Command::Release(instrument) => {
                 self.release(*instrument, out);
                 if let Some(saved) = saved {

@@ -86,12 +86,8 @@ impl RiskService {
         renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>,
     ) -> Result<(), InstrumentId> {
         let mut latches = image.latches;
-        latches.held.retain_mut(|id| {
-            renumber(*id).is_some_and(|new| {
-                *id = new;
-                true
-            })
-        });
+        latches.positions.clear();
+        latches.carry_over(|id| renumber(id).ok_or(id))?;
         self.restore(&latches);
         for mut asset in image.assets {
             // Reservations are added below, in this run's slots.
