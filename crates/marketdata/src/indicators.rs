@@ -4,10 +4,19 @@
 //! is that of the population. Invariants: `value` is `None` until `warm_up` values came; a value that is not finite is
 //! ignored (V-25); window sums are taken anew once per window, so that rounding errors cannot pile up.
 
+mod channels;
 mod moving;
+mod oscillators;
+mod trend;
+mod volume;
 mod wilder;
+mod window;
 
+pub use channels::{Channel, Donchian, Keltner};
 pub use moving::{Bollinger, BollingerBands, Ema, Sma, StdDev};
+pub use oscillators::{Cci, Macd, MacdValue, Stochastic, StochasticValue};
+pub use trend::{Adx, AdxValue, Supertrend, SupertrendValue};
+pub use volume::{Obv, Vwap};
 pub use wilder::{Atr, Rsi};
 
 /// The longest window.
@@ -22,10 +31,27 @@ pub enum IndicatorError {
     /// Not finite or negative.
     #[error("a width of {0} deviations is not possible; it must be zero or more")]
     Width(f64),
+    /// The fast average is not the fast one.
+    #[error("a fast period of {fast} is not below the slow one of {slow}; swap them or choose others")]
+    Order {
+        /// Fast period.
+        fast: usize,
+        /// Slow period.
+        slow: usize,
+    },
 }
 
 fn check_period(period: usize) -> Result<usize, IndicatorError> {
     if (1..=PERIOD_MAX).contains(&period) { Ok(period) } else { Err(IndicatorError::Period(period)) }
+}
+
+fn check_width(width: f64) -> Result<f64, IndicatorError> {
+    if width.is_finite() && width >= 0.0 { Ok(width) } else { Err(IndicatorError::Width(width)) }
+}
+
+/// Zero as TA-Lib sees it.
+fn is_zero(value: f64) -> bool {
+    value.abs() < 1e-14
 }
 
 #[cfg(test)]

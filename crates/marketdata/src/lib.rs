@@ -19,5 +19,8 @@ pub mod recording;
 pub use bars::{BarBuilder, BarError};
 pub use book::{Applied, BookError, BookState, OrderBook, SequenceGap};
 pub use health::{FeedHealth, HealthChange, StreamSlot};
-pub use indicators::{Atr, Bollinger, BollingerBands, Ema, IndicatorError, Rsi, Sma, StdDev};
+pub use indicators::{
+    Adx, AdxValue, Atr, Bollinger, BollingerBands, Cci, Channel, Donchian, Ema, IndicatorError, Keltner, Macd,
+    MacdValue, Obv, Rsi, Sma, StdDev, Stochastic, StochasticValue, Supertrend, SupertrendValue, Vwap,
+};
 pub use recording::{RecordingError, RecordingReader};

@@ -1,6 +1,7 @@
 //! Indicators over a moving window: means, deviation, bands.
 
-use super::{IndicatorError, check_period};
+use super::window::Window;
+use super::{IndicatorError, check_period, check_width};
 
 /// Exponential moving average: weight 2/(n+1), started from the mean of the first n values.
 #[derive(Clone, Debug)]
@@ -47,40 +48,6 @@ impl Ema {
     }
 }
 
-/// The last values, in place.
-#[derive(Clone, Debug)]
-struct Window {
-    values: Box<[f64]>,
-    next: usize,
-    is_full: bool,
-}
-
-impl Window {
-    fn new(period: usize) -> Self {
-        Self { values: vec![0.0; period].into_boxed_slice(), next: 0, is_full: false }
-    }
-
-    /// Puts a value in and answers the one that left, once the window is full.
-    #[inline]
-    fn push(&mut self, value: f64) -> Option<f64> {
-        let slot = self.values.get_mut(self.next)?;
-        let left = std::mem::replace(slot, value);
-        let was_full = self.is_full;
-        self.next += 1;
-        if self.next == self.values.len() {
-            self.next = 0;
-            self.is_full = true;
-        }
-        was_full.then_some(left)
-    }
-
-    /// Is the window full and just around?
-    #[inline]
-    const fn is_around(&self) -> bool {
-        self.next == 0 && self.is_full
-    }
-}
-
 /// Simple moving average.
 #[derive(Clone, Debug)]
 pub struct Sma {
@@ -100,7 +67,7 @@ impl Sma {
         if value.is_finite() {
             self.sum += value - self.window.push(value).unwrap_or(0.0);
             if self.window.is_around() {
-                self.sum = self.window.values.iter().sum();
+                self.sum = self.window.values().iter().sum();
             }
         }
         self.value()
@@ -110,13 +77,13 @@ impl Sma {
     #[must_use]
     #[inline]
     pub fn value(&self) -> Option<f64> {
-        self.window.is_full.then(|| self.sum / self.window.values.len() as f64)
+        self.window.is_full().then(|| self.sum / self.window.period() as f64)
     }
 
     /// Values needed for the first average.
     #[must_use]
-    pub fn warm_up(&self) -> usize {
-        self.window.values.len()
+    pub const fn warm_up(&self) -> usize {
+        self.window.period()
     }
 }
 
@@ -184,7 +151,7 @@ impl StdDev {
     }
 
     fn take_anew(&mut self) {
-        let values = &self.window.values;
+        let values = self.window.values();
         self.reference += self.sum.value() / values.len() as f64;
         (self.sum, self.squares) = (ExactSum::default(), ExactSum::default());
         for value in values {
@@ -198,22 +165,22 @@ impl StdDev {
     #[must_use]
     #[inline]
     pub fn value(&self) -> Option<f64> {
-        let count = self.window.values.len() as f64;
+        let count = self.window.period() as f64;
         let sum = self.sum.value();
-        self.window.is_full.then(|| ((self.squares.value() - sum * sum / count).max(0.0) / count).sqrt())
+        self.window.is_full().then(|| ((self.squares.value() - sum * sum / count).max(0.0) / count).sqrt())
     }
 
     /// Mean of the same window.
     #[must_use]
     #[inline]
     pub fn mean(&self) -> Option<f64> {
-        self.window.is_full.then(|| self.reference + self.sum.value() / self.window.values.len() as f64)
+        self.window.is_full().then(|| self.reference + self.sum.value() / self.window.period() as f64)
     }
 
     /// Values needed for the first deviation.
     #[must_use]
-    pub fn warm_up(&self) -> usize {
-        self.window.values.len()
+    pub const fn warm_up(&self) -> usize {
+        self.window.period()
     }
 }
 
@@ -238,10 +205,7 @@ pub struct Bollinger {
 impl Bollinger {
     /// Bands over `period` values, `width` deviations to each side.
     pub fn new(period: usize, width: f64) -> Result<Self, IndicatorError> {
-        if !width.is_finite() || width < 0.0 {
-            return Err(IndicatorError::Width(width));
-        }
-        Ok(Self { deviation: StdDev::new(period)?, width })
+        Ok(Self { deviation: StdDev::new(period)?, width: check_width(width)? })
     }
 
     /// Takes a value and answers the bands.

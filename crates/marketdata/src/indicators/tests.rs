@@ -125,3 +125,57 @@ fn impossible_settings_are_refused() {
     assert!(Bollinger::new(20, f64::NAN).is_err() && Bollinger::new(20, -1.0).is_err());
     assert!(Rsi::new(0).is_err() && Atr::new(0).is_err() && StdDev::new(0).is_err());
 }
+
+#[test]
+fn a_supertrend_turns_when_a_close_crosses_its_line_and_its_line_only_tightens() {
+    let mut trend = Supertrend::new(3, 1.0).unwrap();
+    let mut lines = Vec::new();
+    for step in 0..20 {
+        let close = 100.0 + f64::from(step);
+        lines.extend(trend.update(close + 1.0, close - 1.0, close));
+    }
+    assert_eq!(lines.len(), 20 - trend.warm_up() + 1);
+    assert!(lines.iter().all(|value| value.is_up));
+    assert!(lines.windows(2).all(|pair| pair[1].line >= pair[0].line));
+    let below = lines.last().unwrap().line - 0.5;
+    assert!(!trend.update(below + 1.0, below - 1.0, below).unwrap().is_up);
+}
+
+#[test]
+fn a_keltner_channel_is_an_average_and_ranges_around_it() {
+    let (mut keltner, mut ema, mut atr) =
+        (Keltner::new(5, 3, 2.0).unwrap(), Ema::new(5).unwrap(), Atr::new(3).unwrap());
+    for step in 0..30_u32 {
+        let close = 100.0 + f64::from(step % 7);
+        let got = keltner.update(close + 2.0, close - 1.0, close);
+        let expected = ema.update(close).zip(atr.update(close + 2.0, close - 1.0, close));
+        assert_eq!(got.map(|channel| (channel.middle, channel.upper)), expected.map(|(m, r)| (m, m + 2.0 * r)));
+    }
+}
+
+#[test]
+fn vwap_weighs_prices_by_volume_since_its_anchor() {
+    let mut vwap = Vwap::new();
+    assert_eq!(vwap.update_price(10.0, 0.0), None);
+    assert_eq!(vwap.update_price(10.0, 1.0), Some(10.0));
+    assert_eq!(vwap.update_price(20.0, 3.0), Some(17.5));
+    assert_eq!(vwap.update_price(f64::NAN, 3.0), Some(17.5));
+    vwap.anchor();
+    assert_eq!(vwap.value(), None);
+    assert_eq!(vwap.update(12.0, 9.0, 9.0, 2.0), Some(10.0));
+}
+
+#[test]
+fn a_highest_value_is_that_of_the_window_whatever_comes() {
+    let mut state = 7_u64;
+    for period in [1, 2, 5, 16] {
+        let (mut highest, mut all) = (window::Highest::new(period), Vec::new());
+        for _ in 0..500 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            all.push((state >> 60) as f64);
+            let expected =
+                all.len().checked_sub(period).map(|from| all[from..].iter().copied().fold(f64::MIN, f64::max));
+            assert_eq!(highest.push(*all.last().unwrap()), expected);
+        }
+    }
+}
