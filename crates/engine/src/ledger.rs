@@ -349,13 +349,16 @@ impl Row {
             return Look::Doubt;
         }
         self.doubts.retain(|known| differences.contains(known));
-        let change = match self.doubts.first() {
+        // Trades on the way leave several differences possible; the one by the venue's own clock is the likeliest.
+        let by_clock = total.checked_sub(ours).unwrap_or_default().normalized();
+        let likeliest = self.doubts.iter().find(|known| **known == by_clock).or(self.doubts.first());
+        let change = match likeliest {
             Some(change) => *change,
             None if self.looks < LOOKS_MAX => {
                 self.doubts = differences;
                 return Look::Doubt;
             }
-            None => total.checked_sub(ours).unwrap_or_default().normalized(),
+            None => by_clock,
         };
         let ours = total.checked_sub(change).unwrap_or(ours).normalized();
         let (asset, has_gap) = (self.asset, self.has_gap);

@@ -15,7 +15,9 @@ use keel_risk::{Control, RiskLimits};
 use keel_strategy::{OrderUpdate, OrderUpdateKind, Subscription};
 use std::sync::{Arc, Mutex};
 
+mod books;
 mod flows;
+mod parents;
 mod recovery;
 mod stops;
 
@@ -78,6 +80,10 @@ struct Script {
     submit: Vec<OrderIntent>,
     cancel: Vec<ClientOrderId>,
     replace: Vec<(ClientOrderId, OrderIntent)>,
+    plans: Vec<keel_model::ParentPlan>,
+    /// Cancel these parents, or (`true`) close them.
+    end_parents: Vec<(keel_model::ParentId, bool)>,
+    parents: Vec<keel_model::ParentId>,
     /// Answer each denial with the same order again.
     insists: bool,
     told: Vec<String>,
@@ -98,6 +104,18 @@ impl Scripted {
         }
         for id in std::mem::take(&mut script.cancel) {
             ctx.cancel(id);
+        }
+        for plan in std::mem::take(&mut script.plans) {
+            let id = match plan {
+                keel_model::ParentPlan::Bracket(plan) => ctx.bracket(plan),
+                keel_model::ParentPlan::Oco(plan) => ctx.oco(plan),
+                keel_model::ParentPlan::Twap(plan) => ctx.twap(plan),
+                keel_model::ParentPlan::Iceberg(plan) => ctx.iceberg(plan),
+            };
+            script.parents.push(id);
+        }
+        for (id, is_closing) in std::mem::take(&mut script.end_parents) {
+            if is_closing { ctx.close_parent(id) } else { ctx.cancel_parent(id) }
         }
         for (id, intent) in std::mem::take(&mut script.replace) {
             let id = ctx.replace(id, intent);
@@ -146,6 +164,9 @@ impl Strategy for Scripted {
         if insists && matches!(update.kind, OrderUpdateKind::Denied(_)) {
             ctx.submit(buy("0.1", "59000"));
         }
+    }
+    fn on_parent(&mut self, _ctx: &mut Context<'_>, update: &keel_strategy::ParentUpdate) {
+        self.told(format!("parent {:?} filled {} closed {}", update.kind, update.filled, update.closed));
     }
     fn on_feed(&mut self, _ctx: &mut Context<'_>, _instrument: InstrumentId, state: FeedState) {
         self.told(format!("feed {state:?}"));

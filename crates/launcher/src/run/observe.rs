@@ -2,7 +2,7 @@
 
 use keel_engine::Notice;
 use keel_execution::{Alarm, Change, OrderState};
-use keel_model::{ClientOrderId, ExitPolicy, FeedState, Instruments, StreamKind, Timestamp};
+use keel_model::{BalanceCause, ClientOrderId, ExitPolicy, FeedState, Finding, Instruments, StreamKind, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,8 +67,9 @@ fn observe(tally: &Mutex<Tally>, instruments: &Instruments, notice: &Notice) {
         Notice::Alarm { alarm, held } => {
             let held = held.map(symbol);
             if matches!(alarm, Alarm::ForeignOrder { .. } | Alarm::ForeignFill { .. }) {
+                let held = held.as_deref().unwrap_or("none");
                 tally.lock().count("foreign orders and fills seen and left alone", 1);
-                tracing::info!(%alarm, "not ours");
+                tracing::warn!(%alarm, held, "not ours");
             } else {
                 tracing::warn!(%alarm, held = held.as_deref().unwrap_or("none"), "alarm");
                 tally.lock().alarm(held.map_or_else(|| alarm.to_string(), |held| format!("{alarm} ({held} is held)")));
@@ -83,6 +84,49 @@ fn observe(tally: &Mutex<Tally>, instruments: &Instruments, notice: &Notice) {
             tally.lock().count("books that had to be fetched anew", 1);
             tracing::warn!(%error, "the book of {} waits for a snapshot", symbol(*instrument));
         }
+        Notice::Found(finding) => on_finding(tally, finding, &symbol),
+        other => on_books(tally, other, &symbol),
+    }
+}
+
+/// What a comparison with the venue brought to light.
+fn on_finding(tally: &Mutex<Tally>, finding: &Finding, symbol: &dyn Fn(keel_model::InstrumentId) -> String) {
+    match finding {
+        Finding::Held(hold) => {
+            let (name, remedy) = (symbol(hold.instrument), hold.cause.remedy());
+            tally.lock().count("instruments held until a person looks", 1);
+            tracing::error!(reason = hold.reason, remedy, "{name} is held: nothing that opens or adds is taken there");
+        }
+        Finding::Balance { asset, total, cause, .. } => {
+            tracing::debug!(%asset, total = %total.normalized(), ?cause, "expected from now on");
+        }
+    }
+}
+
+/// Balances, and what a person says about orders and instruments.
+fn on_books(tally: &Mutex<Tally>, notice: &Notice, symbol: &dyn Fn(keel_model::InstrumentId) -> String) {
+    match notice {
+        Notice::BalanceChanged { asset, change, cause } => {
+            let text = match cause {
+                BalanceCause::Announced => "announced by the venue",
+                _ => "from outside while this program or the account stream was away; taken over",
+            };
+            tally.lock().alarm(format!("{asset} changed by {} without a trade: {text}", change.normalized()));
+            tracing::warn!(%asset, change = %change.normalized(), text, "a balance changed without a trade");
+        }
+        Notice::Mismatch(found) => {
+            let (asset, ours, venues) = (found.asset, found.ours, found.venues);
+            tally.lock().alarm(format!("{asset} does not add up: expected {ours}, the venue says {venues}"));
+            tracing::error!(%asset, %ours, %venues, change = %found.change, "a balance does not add up");
+        }
+        Notice::Released { instrument, holds } => {
+            tracing::warn!(holds, "{} was released by a person", symbol(*instrument));
+        }
+        Notice::Settled { id, settlement } => {
+            tally.lock().alarm(format!("order {id} was settled by a person: {settlement:?}"));
+            tracing::warn!(order = %id, ?settlement, "an order was settled by a person");
+        }
+        Notice::SettleRefused { error } => tracing::error!(%error, "a settlement was not taken"),
         other => on_state(tally, other),
     }
 }

@@ -1,0 +1,397 @@
+//! The account against the books: what is taken over and told, what holds, and what a person does about it.
+
+use super::*;
+use keel_model::{BalanceCause, Finding, HoldCause, Settlement};
+
+const ETH: InstrumentId = InstrumentId(1);
+
+fn asset(name: &str) -> Asset {
+    Asset::new(name).unwrap()
+}
+
+/// Takes over what the scripted venue says, once per reconciliation that is asked for, until nothing is asked any more.
+struct Account {
+    usdt: &'static str,
+    btc: &'static str,
+}
+
+impl Desk {
+    /// Answers every question that was asked with these balances and no fills.
+    fn answer(&mut self, account: &Account) {
+        let asked = std::mem::take(&mut self.effects);
+        for effect in asked {
+            match effect {
+                Effect::FetchOpenOrders(None) => {
+                    let open: Vec<OrderSnapshot> = self
+                        .engine
+                        .orders()
+                        .open()
+                        .map(|order| self.snapshot(order.id(), OrderStatus::New, &order.filled.to_string()))
+                        .collect();
+                    self.execution(ExecutionEvent::OpenOrders(None, open));
+                }
+                Effect::FetchFills(instrument, since) => {
+                    self.execution(ExecutionEvent::FillsOf { instrument, since, fills: vec![] });
+                }
+                Effect::FetchBalances => self.balances(account.usdt, account.btc),
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets `ms` pass; the venue answers each question at once.
+    fn run(&mut self, ms: u64, account: &Account) {
+        for _ in 0..ms / 50 {
+            self.answer(account);
+            self.wait(50);
+        }
+    }
+
+    fn held(&self) -> Vec<(InstrumentId, HoldCause)> {
+        self.engine.holds().iter().map(|hold| (hold.instrument, hold.cause)).collect()
+    }
+}
+
+/// Running, with USDT 100,000 and BTC 2, compared every five seconds.
+fn desk() -> Desk {
+    let mut desk = Desk::started_with(EngineConfig { reconcile_interval_ms: 5_000, ..config() });
+    desk.run(6_000, &Account { usdt: "100000", btc: "2" });
+    assert_eq!(desk.held(), []);
+    desk
+}
+
+#[test]
+fn v_21_a_balance_that_does_not_add_up_holds_its_instruments_and_says_what_to_do() {
+    let mut desk = desk();
+    let less = Account { usdt: "100000", btc: "1.5" };
+    desk.run(12_000, &less);
+    assert_eq!(desk.held(), [(BTC, HoldCause::Balance)]);
+    let status = desk.engine.status();
+    let [hold] = status.holds.as_slice() else { panic!("{:?}", status.holds) };
+    assert_eq!(
+        hold.reason,
+        "BTC does not add up: expected 2, the venue says 1.5 (-0.5); nobody announced a deposit or withdrawal"
+    );
+    assert!(hold.remedy.contains("releasing the instrument takes the venue's figure over"));
+    assert!(desk.notices.iter().any(|notice| matches!(notice, Notice::Mismatch(it) if it.change == money("-0.5"))));
+    assert_eq!(desk.place(buy("0.01", "59000")).1, false, "no new exposure");
+    let told = desk.notices.len();
+    desk.run(12_000, &less);
+    let again = desk.notices.iter().skip(told).filter(|notice| matches!(notice, Notice::Mismatch(_))).count();
+    assert_eq!(again, 0, "told once");
+    desk.command(Command::Release(BTC));
+    desk.run(6_000, &less);
+    assert_eq!(desk.held(), []);
+    assert!(desk.place(buy("0.01", "59000")).1);
+    desk.run(12_000, &Account { usdt: "100000", btc: "1.4" });
+    assert_eq!(desk.held(), [(BTC, HoldCause::Balance)], "the figure that was taken over is what counts from then on");
+}
+
+#[test]
+fn v_21_an_announced_deposit_or_withdrawal_is_told_and_adopted() {
+    let mut desk = desk();
+    let (btc, change, ts_event) = (asset("BTC"), money("0.5"), desk.ts());
+    desk.execution(ExecutionEvent::Transfer { asset: btc, change, ts_event });
+    assert!(desk.notices.contains(&Notice::BalanceChanged { asset: btc, change, cause: BalanceCause::Announced }));
+    desk.run(12_000, &Account { usdt: "100000", btc: "2.5" });
+    assert_eq!(desk.held(), []);
+}
+
+#[test]
+fn v_21_a_change_of_one_asset_while_the_stream_was_away_is_told_and_adopted() {
+    let mut desk = desk();
+    desk.feed(StreamKind::Account, FeedState::Down);
+    desk.wait(500);
+    desk.feed(StreamKind::Account, FeedState::Live);
+    desk.run(6_000, &Account { usdt: "90000", btc: "2" });
+    assert_eq!(desk.held(), []);
+    let (usdt, change) = (asset("USDT"), money("-10000"));
+    assert!(desk.notices.contains(&Notice::BalanceChanged { asset: usdt, change, cause: BalanceCause::Outside }));
+    let adopted =
+        |notice: &Notice| matches!(notice, Notice::Found(Finding::Balance { total, .. }) if *total == money("90000"));
+    assert!(desk.notices.iter().any(adopted), "it outlives a restart");
+    assert_eq!(desk.engine.status().trading_state, TradingState::Active);
+}
+
+#[test]
+fn o_06_a_trade_by_hand_while_we_were_away_holds_the_instrument() {
+    let mut desk = desk();
+    desk.feed(StreamKind::Account, FeedState::Down);
+    desk.feed(StreamKind::Account, FeedState::Live);
+    desk.run(6_000, &Account { usdt: "94000", btc: "2.1" });
+    assert!(desk.held().contains(&(BTC, HoldCause::Balance)), "{:?}", desk.held());
+    let status = desk.engine.status();
+    assert!(
+        status.holds[0].reason.contains("looks like a trade that is not in our books"),
+        "{}",
+        status.holds[0].reason
+    );
+}
+
+#[test]
+fn v_21_less_than_our_position_holds_even_after_a_gap() {
+    let mut desk = desk();
+    let id = desk.live(buy("0.1", "60000"));
+    desk.fill(id, "0.1", "0.1", OrderStatus::Filled);
+    desk.run(6_000, &Account { usdt: "94000", btc: "2.1" });
+    assert_eq!(desk.held(), [], "our own trade adds up");
+    desk.feed(StreamKind::Account, FeedState::Down);
+    desk.feed(StreamKind::Account, FeedState::Live);
+    desk.run(6_000, &Account { usdt: "94000", btc: "0.05" });
+    assert_eq!(desk.held(), [(BTC, HoldCause::Position)]);
+    assert!(desk.engine.status().holds[0].reason.contains("our position is 0.1 BTC, the venue has 0.05"));
+}
+
+#[test]
+fn a_negative_balance_holds_at_once() {
+    let mut desk = desk();
+    desk.balances("100000", "-0.1");
+    assert_eq!(desk.held(), [(BTC, HoldCause::Balance)]);
+}
+
+#[test]
+fn rc_20_missed_trades_are_fetched_before_anything_is_judged() {
+    let mut desk = desk();
+    let id = desk.live(buy("0.1", "60000"));
+    // The stream is silent about the fill (N-08); the next comparison asks for fills, and the balances fit them.
+    desk.run(4_000, &Account { usdt: "100000", btc: "2" });
+    desk.answer(&Account { usdt: "100000", btc: "2" });
+    desk.wait(5_100);
+    let asked = std::mem::take(&mut desk.effects);
+    let since = asked.iter().find_map(|effect| match effect {
+        Effect::FetchFills(BTC, since) => Some(*since),
+        _ => None,
+    });
+    let fill = Fill {
+        trade_id: TradeId::new("900").unwrap(),
+        instrument: BTC,
+        side: Side::Buy,
+        price: price("60000"),
+        quantity: quantity("0.1"),
+        fee: money("0.0001"),
+        fee_asset: asset("BTC"),
+        liquidity: Liquidity::Maker,
+        ts_event: desk.ts(),
+    };
+    // Balances first: they do not add up yet.
+    desk.balances("94000", "2.0999");
+    desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
+    let fills = vec![(Some(id), fill)];
+    desk.execution(ExecutionEvent::FillsOf { instrument: BTC, since: since.unwrap(), fills });
+    desk.execution(ExecutionEvent::FillsOf { instrument: ETH, since: since.unwrap(), fills: vec![] });
+    let found = desk.snapshot(id, OrderStatus::Filled, "0.1");
+    desk.execution(ExecutionEvent::Query(id, QueryOutcome::Found(found)));
+    desk.run(12_000, &Account { usdt: "94000", btc: "2.0999" });
+    assert_eq!(desk.held(), []);
+    assert_eq!(desk.engine.portfolio().position(BTC).quantity, quantity("0.1"));
+}
+
+#[test]
+fn v_11_the_cursor_follows_the_venues_clock_per_instrument_with_an_overlap() {
+    let mut desk = Desk::started();
+    let since_of = |desk: &mut Desk| {
+        desk.effects.clear();
+        desk.command(Command::Reconcile);
+        let of = |id| {
+            desk.effects.iter().find_map(move |effect| match effect {
+                Effect::FetchFills(instrument, since) if *instrument == id => Some(*since),
+                _ => None,
+            })
+        };
+        (of(BTC).unwrap(), of(ETH).unwrap())
+    };
+    since_of(&mut desk);
+    let fill = |trade: &str, at_ms: u64| Fill {
+        trade_id: TradeId::new(trade).unwrap(),
+        instrument: BTC,
+        side: Side::Buy,
+        price: price("60000"),
+        quantity: quantity("0.01"),
+        fee: Notional::ZERO,
+        fee_asset: asset("USDT"),
+        liquidity: Liquidity::Maker,
+        ts_event: Timestamp::from_ms(at_ms),
+    };
+    // Ids that do not grow with time, and a venue whose clock runs an hour ahead of ours.
+    let ahead = 1_700_003_600_000;
+    let own = ClientOrderId { instance: 7, epoch: 1, sequence: 1 };
+    let fills = vec![(Some(own), fill("9", ahead)), (Some(own), fill("3", ahead + 5))];
+    desk.execution(ExecutionEvent::FillsOf { instrument: BTC, since: desk.ts(), fills: fills.clone() });
+    desk.execution(ExecutionEvent::FillsOf { instrument: ETH, since: desk.ts(), fills: vec![] });
+    desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
+    desk.balances("100000", "2");
+    let (btc, eth) = since_of(&mut desk);
+    assert_eq!(btc, Timestamp::from_ms(ahead + 5 - 10_000));
+    assert!(eth < btc, "each instrument has a cursor of its own");
+    // What comes again in the overlap is not booked again.
+    let before = desk.engine.portfolio().position(BTC).quantity;
+    desk.execution(ExecutionEvent::FillsOf { instrument: BTC, since: btc, fills });
+    assert_eq!(desk.engine.portfolio().position(BTC).quantity, before);
+}
+
+#[test]
+fn t_03_after_standing_still_nothing_is_opened_before_the_venue_was_asked() {
+    let mut desk = Desk::started();
+    desk.command(Command::Reconcile);
+    assert!(!desk.place(buy("0.01", "59000")).1);
+    desk.answer(&Account { usdt: "100000", btc: "2" });
+    assert!(desk.place(buy("0.01", "59000")).1);
+}
+
+#[test]
+fn v_12_foreign_orders_are_told_and_hold_only_where_that_is_asked_for() {
+    let foreign = |desk: &Desk| {
+        let id = ClientOrderId { instance: 7, epoch: 3, sequence: 1 };
+        OrderSnapshot { client_order_id: None, ..desk.snapshot(id, OrderStatus::New, "0") }
+    };
+    for holds_on_foreign in [false, true] {
+        let mut desk = Desk::started_with(EngineConfig { holds_on_foreign, ..config() });
+        desk.live(buy("0.01", "59000"));
+        let order = foreign(&desk);
+        desk.execution(ExecutionEvent::OpenOrders(None, vec![order]));
+        assert!(desk.notices.iter().any(|notice| matches!(notice, Notice::Alarm { .. })));
+        assert_eq!(desk.held(), if holds_on_foreign { vec![(BTC, HoldCause::Foreign)] } else { vec![] });
+        assert!(desk.cancels().is_empty(), "left alone");
+    }
+}
+
+#[test]
+fn v_06_a_person_settles_an_order_that_nothing_accounts_for() {
+    let mut desk = Desk::started();
+    let id = desk.live(buy("0.1", "59000"));
+    desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
+    let not_found = ExecutionEvent::Query(id, QueryOutcome::NotFound { venue_time_before: None });
+    desk.execution(not_found.clone());
+    desk.wait(60_000);
+    desk.execution(not_found);
+    assert_eq!(desk.held(), [(BTC, HoldCause::Missing)]);
+    let settle = |filled: &str, at: Option<&str>| Command::Settle {
+        client_order_id: id,
+        settlement: Settlement::Ended { filled: quantity(filled), price: at.map(price) },
+    };
+    desk.command(Command::Settle { client_order_id: id, settlement: Settlement::NeverAccepted });
+    assert!(matches!(desk.notices.last(), Some(Notice::SettleRefused { .. })), "the venue had it");
+    desk.command(settle("0.04", None));
+    let Some(Notice::SettleRefused { error }) = desk.notices.last() else { panic!() };
+    assert!(error.to_string().contains("say at which average price"), "{error}");
+    desk.command(settle("0.04", Some("59000")));
+    assert_eq!(desk.engine.orders().get(id).unwrap().state, keel_execution::OrderState::Done);
+    assert_eq!(desk.engine.portfolio().position(BTC).quantity, quantity("0.04"));
+    assert_eq!(desk.engine.risk().open_orders(), 0);
+    desk.command(Command::Release(BTC));
+    assert_eq!(desk.held(), []);
+}
+
+#[test]
+fn v_06_an_order_at_work_cannot_be_settled() {
+    let mut desk = Desk::started();
+    let id = desk.live(buy("0.1", "59000"));
+    desk.command(Command::Settle { client_order_id: id, settlement: Settlement::NeverAccepted });
+    let Some(Notice::SettleRefused { error }) = desk.notices.last() else { panic!() };
+    assert_eq!(error.to_string(), format!("order {id} works at the venue; cancel it instead of settling it"));
+}
+
+#[test]
+fn v_06_a_settlement_and_holds_outlive_a_restart_and_let_the_start_go_on() {
+    let id = ClientOrderId { instance: 7, epoch: 2, sequence: 1 };
+    let ts = Timestamp::from_ms(1_699_999_000_000);
+    let new = NewOrder { client_order_id: id, strategy: StrategyId(0), ts_decided: ts, intent: buy("0.1", "59000") };
+    let venue_order_id = VenueOrderId::new("v1").unwrap();
+    let ack = SubmitAck { venue_order_id, ts_event: ts, status: OrderStatus::New, reports: vec![] };
+    let hold = keel_model::Hold { instrument: BTC, cause: HoldCause::Missing, since: ts, reason: "why".into() };
+    let mut records = vec![
+        RecoveredRecord::Intent(ts, new),
+        RecoveredRecord::Event(ts, ExecutionEvent::Submit(id, SubmitOutcome::Accepted(ack))),
+        RecoveredRecord::Finding(ts, Finding::Held(hold.clone())),
+    ];
+    let start = |records: &[RecoveredRecord]| {
+        let mut desk = Desk::new(config());
+        desk.engine.recover(records.to_vec(), desk.ts(), &mut desk.out);
+        desk.drain();
+        desk.effects.clear();
+        desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
+        for instrument in [BTC, ETH] {
+            desk.execution(ExecutionEvent::FillsOf { instrument, since: ts, fills: vec![] });
+        }
+        desk.balances("100000", "2");
+        desk
+    };
+    let before = start(&records);
+    assert_eq!(before.engine.start_blocker(), Some(StartBlocker::Unresolved(1)));
+    assert_eq!(before.engine.status().holds[0].reason, "why");
+    let settlement = Settlement::Ended { filled: Quantity::ZERO, price: None };
+    records.push(RecoveredRecord::Command(ts, Command::Settle { client_order_id: id, settlement }));
+    let settled = start(&records);
+    assert_eq!(settled.engine.start_blocker(), None);
+    assert_eq!(settled.held(), [(BTC, HoldCause::Missing)], "settled, but nobody has released the instrument");
+    records.push(RecoveredRecord::Command(ts, Command::Release(BTC)));
+    assert_eq!(start(&records).held(), []);
+}
+
+#[test]
+fn v_21_a_difference_found_at_the_start_is_judged_before_trading_begins() {
+    let ts = Timestamp::from_ms(1_699_999_000_000);
+    let total = |name: &str, total: &str| {
+        let (change, cause) = (Notional::ZERO, BalanceCause::First);
+        let (asset, total) = (asset(name), money(total));
+        RecoveredRecord::Finding(ts, Finding::Balance { asset, total, change, cause, as_of: ts })
+    };
+    let mut desk = Desk::new(config());
+    desk.engine.recover([total("BTC", "2"), total("USDT", "100000")], desk.ts(), &mut desk.out);
+    desk.drain();
+    let differs = Account { usdt: "94000", btc: "2.1" };
+    desk.answer(&differs);
+    assert_eq!(desk.engine.start_blocker(), Some(StartBlocker::Doubt));
+    desk.run(1_000, &differs);
+    assert_eq!(desk.engine.start_blocker(), None);
+    assert!(desk.held().contains(&(BTC, HoldCause::Balance)), "a trade that nobody of us made");
+    assert!(desk.held().contains(&(ETH, HoldCause::Balance)), "its quote asset is the same");
+}
+
+#[test]
+fn bad_input_negative_quantities_and_trades_out_of_order_lose_nothing_and_hold() {
+    let mut desk = desk();
+    let id = desk.live(buy("0.1", "60000"));
+    desk.fill(id, "0.06", "0.1", OrderStatus::PartiallyFilled);
+    desk.fill(id, "0.04", "0.06", OrderStatus::PartiallyFilled);
+    assert_eq!(desk.engine.portfolio().position(BTC).quantity, quantity("0.1"), "order does not matter");
+    assert_eq!(desk.held(), []);
+    let fill = Fill {
+        trade_id: TradeId::new("bad").unwrap(),
+        instrument: BTC,
+        side: Side::Buy,
+        price: price("60000"),
+        quantity: quantity("-0.1"),
+        fee: Notional::ZERO,
+        fee_asset: asset("USDT"),
+        liquidity: Liquidity::Maker,
+        ts_event: desk.ts(),
+    };
+    desk.execution(ExecutionEvent::FillsOf { instrument: BTC, since: desk.ts(), fills: vec![(Some(id), fill)] });
+    assert_eq!(desk.held(), [(BTC, HoldCause::Order)]);
+    assert_eq!(desk.engine.portfolio().position(BTC).quantity, quantity("0.1"), "not booked");
+}
+
+#[test]
+fn bad_input_a_fill_of_an_order_never_sent_is_booked_adopted_and_holds() {
+    let mut desk = desk();
+    let never = ClientOrderId { instance: 7, epoch: 3, sequence: 4_711 };
+    let fill = Fill {
+        trade_id: TradeId::new("77").unwrap(),
+        instrument: BTC,
+        side: Side::Buy,
+        price: price("60000"),
+        quantity: quantity("0.1"),
+        fee: Notional::ZERO,
+        fee_asset: asset("USDT"),
+        liquidity: Liquidity::Maker,
+        ts_event: desk.ts(),
+    };
+    desk.execution(ExecutionEvent::FillsOf { instrument: BTC, since: desk.ts(), fills: vec![(Some(never), fill)] });
+    assert_eq!(
+        desk.engine.portfolio().position(BTC).quantity,
+        quantity("0.1"),
+        "a fill with our prefix is never dropped"
+    );
+    assert_eq!(desk.held(), [(BTC, HoldCause::Order)]);
+}
