@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keel-venue", &["keel-model", "keel-marketdata", "keel-sim", "keel-lifecycle"]),
     ("keel-store", &["keel-model", "keel-lifecycle"]),
     // The pure order machine folds the journal into rows, so that a row says what the engine said.
-    ("keel-database", &["keel-model", "keel-lifecycle", "keel-store", "keel-risk", "keel-execution"]),
+    ("keel-database", &["keel-model", "keel-lifecycle", "keel-store", "keel-execution"]),
     ("keel-control", &["keel-lifecycle"]),
     (
         "keel-gateway",
@@ -38,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["keel-model", "keel-marketdata", "keel-sim", "keel-engine", "keel-strategy", "keel-risk", "keel-execution"],
     ),
     ("keel-crashtest", &["keel-model", "keel-lifecycle", "keel-store"]),
+    ("keel-report", &[]),
     ("keel", &["keel-model", "keel-marketdata", "keel-strategy"]),
     (
         "keel-proof",
@@ -74,6 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keel-gateway",
             "keel-backtest",
             "keel-control",
+            "keel-report",
         ],
     ),
 ];
