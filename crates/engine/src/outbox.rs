@@ -156,6 +156,17 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// A guard of risk did something: a breaker opened or closed, a lock was set, a kill switch was thrown.
+    Guard(keel_risk::GuardEvent),
+    /// What a restart must not forget has changed: to be made durable at once.
+    Latches(Box<keel_risk::RiskSnapshot>),
+    /// The account stream is gone for too long: what would open or add is cancelled (RC-19).
+    Disconnected {
+        /// Gone for; unit: milliseconds.
+        gone_ms: u64,
+        /// Orders that are being cancelled.
+        orders: usize,
+    },
     /// A person re-armed what was latched within the scope.
     Rearmed(keel_model::RiskScope),
     /// The state of the account is being compared with the venue.

@@ -47,5 +47,5 @@ pub use order::{
 pub use parent::{Bracket, Iceberg, Oco, ParentEnd, ParentId, ParentPlan, ParentView, PlanError, Stop, Twap};
 pub use portfolio::{Balance, Portfolio, PortfolioError, Position};
 pub use report::{ExecType, ExecutionReport, Fill, Liquidity, OrderSnapshot};
-pub use status::{OpenOrderView, PositionView, StatusSnapshot, TradingState};
+pub use status::{EmergencyReport, GuardView, OpenOrderView, PositionView, StatusSnapshot, TradingState};
 pub use time::Timestamp;

@@ -115,4 +115,57 @@ pub struct StatusSnapshot {
     /// Brackets, OCO pairs, TWAP and iceberg orders that are not over; each says what of its position has no exit at the venue.
     #[serde(default)]
     pub parents: Vec<crate::ParentView>,
+    /// Kill switches, breakers that are not closed, and locks.
+    #[serde(default)]
+    pub guards: Vec<GuardView>,
+    /// How far the emergency stop of this run has come, as far as the venue has confirmed it.
+    #[serde(default)]
+    pub emergency: Option<EmergencyReport>,
+}
+
+/// A guard that keeps orders out that open or add.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardView {
+    /// What it covers.
+    pub scope: crate::RiskScope,
+    /// Which guard: `kill-switch`, `breaker/daily-loss`, `lock/cool-down`, …
+    pub name: String,
+    /// Its state, in words.
+    pub state: String,
+    /// Until when; `None`: until a person re-arms it.
+    pub until: Option<Timestamp>,
+}
+
+/// How far an emergency stop has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmergencyReport {
+    /// Why it was thrown.
+    pub reason: String,
+    /// When.
+    pub since: Timestamp,
+    /// Is the latch durable, so that a restart keeps it?
+    pub is_persisted: bool,
+    /// Was it told to logs and alerts?
+    pub is_notified: bool,
+    /// Orders that were open then.
+    pub orders: usize,
+    /// Those that the venue has confirmed to be over.
+    pub orders_confirmed: usize,
+    /// Positions that were open then.
+    pub positions: usize,
+    /// Those that are closed by the venue's fills, or down to what is too small to trade.
+    pub positions_closed: usize,
+    /// Instruments with a position that no protective order stands behind.
+    pub unprotected: Vec<InstrumentId>,
+}
+
+impl EmergencyReport {
+    /// Is everything done and confirmed?
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.is_persisted
+            && self.is_notified
+            && self.orders_confirmed == self.orders
+            && self.positions_closed == self.positions
+    }
 }

@@ -147,7 +147,7 @@ impl RiskService {
             self.kill_for(RiskScope::Strategy(order.strategy), KillCause::Repeated, self.guards.now);
         }
         let (client_order_id, strategy, instrument) = (order.client_order_id, order.strategy, order.intent.instrument);
-        Denied { client_order_id, strategy, instrument, control: reason.control(), reason }
+        Denied { client_order_id, strategy, instrument, order: *order, control: reason.control(), reason }
     }
 
     #[inline]
@@ -319,6 +319,7 @@ impl RiskService {
     pub fn emergency_stop(&mut self) {
         self.is_emergency = true;
         self.state = TradingState::Halted;
+        self.guards.is_unsaved = true;
     }
 
     /// Is the emergency stop latched?

@@ -61,30 +61,29 @@ pub struct RiskSnapshot {
 }
 
 impl RiskSnapshot {
-    /// Instrument ids mean other instruments in another run: carries them over. An error of `id` ends it.
+    /// Instrument ids mean other instruments in another run: carries them over. A held or killed instrument that `id` does
+    /// not know is an error.
     pub fn carry_over<E>(&mut self, id: impl Fn(InstrumentId) -> Result<InstrumentId, E>) -> Result<(), E> {
         for held in &mut self.held {
             *held = id(*held)?;
         }
-        for (position, _) in &mut self.positions {
-            *position = id(*position)?;
-        }
-        for reservation in &mut self.reservations {
-            reservation.instrument = id(reservation.instrument)?;
-        }
-        let carry_over = |scope: &mut RiskScope| {
+        for (scope, _) in &mut self.guards.kills {
             if let RiskScope::Instrument(instrument) = scope {
                 *instrument = id(*instrument)?;
             }
-            Ok(())
+        }
+        // What only looks back is dropped with its instrument.
+        let known = |instrument: &mut InstrumentId| id(*instrument).map(|new| *instrument = new).is_ok();
+        let known_scope = |scope: &mut RiskScope| match scope {
+            RiskScope::Instrument(instrument) => known(instrument),
+            _ => true,
         };
-        self.guards.breakers.iter_mut().try_for_each(|it| carry_over(&mut it.scope))?;
-        self.guards.kills.iter_mut().try_for_each(|(scope, _)| carry_over(scope))?;
-        self.guards.locks.iter_mut().try_for_each(|it| carry_over(&mut it.scope))?;
-        self.guards.trades.iter_mut().try_for_each(|it| {
-            it.instrument = id(it.instrument)?;
-            Ok(())
-        })
+        self.positions.retain_mut(|(instrument, _)| known(instrument));
+        self.reservations.retain_mut(|it| known(&mut it.instrument));
+        self.guards.breakers.retain_mut(|it| known_scope(&mut it.scope));
+        self.guards.locks.retain_mut(|it| known_scope(&mut it.scope));
+        self.guards.trades.retain_mut(|it| known(&mut it.instrument));
+        Ok(())
     }
 
     /// A person resumed after it was saved: breakers count no more. Kill switches, locks and the emergency stop do.

@@ -9,12 +9,13 @@ use crate::throttle::Throttle;
 use crate::units::{money_down, rescale};
 use crate::window::EventRing;
 use keel_model::{InlineStr, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// A strategy's name, cut to what fits.
 pub(crate) type Name = InlineStr<31>;
 
 /// One strategy in one instrument. Money in the cell is in the instrument's own units until it is valued.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) position: i64,
     cash: i128,
@@ -43,6 +44,11 @@ pub(crate) struct CellFill {
 }
 
 impl Cell {
+    /// Was there never a fill?
+    pub(crate) fn is_untouched(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Books a fill; answers the profit of the round trip that it ended, fees subtracted, in money.
     pub(crate) fn on_fill(&mut self, fill: &CellFill) -> Option<i128> {
         let (signed, price) = (fill.signed, i128::from(fill.price));

@@ -120,7 +120,12 @@ impl Engine {
     fn emergency_stop(&mut self, reason: &str, out: &mut Outbox) {
         self.risk.emergency_stop();
         self.wanted = TradingState::Halted;
+        self.save_latches(out);
         out.notify(Notice::EmergencyStop(reason.to_owned()));
+        if !self.begin_emergency(reason) {
+            // Once is enough: what is under way goes on, and what was given up is not tried again behind a person's back.
+            return;
+        }
         let is_known = self.phase != Phase::Recovering;
         self.begin_wind(if is_known { ExitPolicy::Flatten } else { ExitPolicy::CancelAll }, out);
     }

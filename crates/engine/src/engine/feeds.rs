@@ -57,6 +57,7 @@ impl Engine {
             return;
         }
         self.account_feed = state;
+        self.account_lost = (state != FeedState::Live).then(|| self.account_lost.unwrap_or(self.now));
         if state != FeedState::Live {
             self.ledger.note_gap();
         }

@@ -103,6 +103,7 @@ impl Engine {
     /// Cancels an order, whoever asks.
     pub(super) fn cancel(&mut self, id: ClientOrderId, out: &mut Outbox) {
         if let Some(cancel) = self.orders.cancel(id, self.now) {
+            self.risk.on_cancel(self.now);
             self.set_view_state(id, OpenOrderState::Canceling);
             out.push(Effect::Cancel(cancel));
         }

@@ -70,6 +70,8 @@ impl Engine {
             unrealized,
             profit_after_fees: sum.zip(fees_valued).and_then(|(sum, fees)| sum.checked_sub(fees).ok()),
             fees_by_asset: run.fees,
+            guards: self.guard_views(),
+            emergency: self.emergency_report(),
             holds: self.hold_views(),
             operator: self.operator_view(),
             parents: self.parents.views(),
@@ -118,7 +120,7 @@ impl Engine {
         })
     }
 
-    fn position_views(&self) -> Vec<PositionView> {
+    pub(super) fn position_views(&self) -> Vec<PositionView> {
         let open = self.portfolio.positions().filter(|position| !position.is_flat());
         open.map(|position| {
             let closing_side = if position.quantity.is_positive() { Side::Sell } else { Side::Buy };

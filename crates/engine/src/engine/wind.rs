@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// Does the policy want the order gone? Exits and protective orders stay only while there is a position that they reduce.
-    fn is_unwanted(&self, policy: ExitPolicy, order: &Order) -> bool {
+    pub(super) fn is_unwanted(&self, policy: ExitPolicy, order: &Order) -> bool {
         let reduces = || {
             let held = self.portfolio.position(order.new.intent.instrument).quantity;
             match order.new.intent.side {
@@ -185,7 +185,8 @@ impl Engine {
         let is_target = |engine: &Self, order: &Order| {
             let is_closing = order.new.strategy == HOUSE && !order.is_adopted;
             let is_covered = engine.wind.as_ref().is_some_and(|wind| wind.covers(order.new.intent.instrument));
-            let is_target = is_covered && !is_closing && engine.is_unwanted(policy, order);
+            let is_kept = policy == ExitPolicy::Flatten && engine.still_protects(order);
+            let is_target = is_covered && !is_closing && !is_kept && engine.is_unwanted(policy, order);
             is_target && !order.is_cancel_wanted && order.state.may_fill()
         };
         let targets: Vec<_> = self.orders.open().filter(|order| is_target(self, order)).map(Order::id).collect();
@@ -229,7 +230,7 @@ impl Engine {
 
     /// The market order that closes the position of an instrument; `None` when there is none, or when what is left is too
     /// small for the venue.
-    fn closing_order(&self, instrument: InstrumentId) -> Option<OrderIntent> {
+    pub(super) fn closing_order(&self, instrument: InstrumentId) -> Option<OrderIntent> {
         let held = self.portfolio.position(instrument).quantity;
         let side = if held.is_positive() { Side::Sell } else { Side::Buy };
         if held.is_zero() {

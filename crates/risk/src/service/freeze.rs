@@ -52,7 +52,7 @@ impl RiskService {
                 .into_iter()
                 .filter_map(|slot| self.ledger.get(slot).map(|asset| (asset.asset, to_notional(asset.reserved))))
                 .collect(),
-            guards: self.guard_snapshot(),
+            guards: self.guards_snapshot(),
         }
     }
 

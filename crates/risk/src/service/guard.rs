@@ -49,7 +49,7 @@ pub(crate) struct Guards {
     clock: Option<(u64, Timestamp)>,
     pub(crate) peak: i128,
     /// Has something changed that a restart must not forget?
-    is_unsaved: bool,
+    pub(crate) is_unsaved: bool,
     drawdown_max: i128,
     strategy_loss_max: i128,
     strategy_drawdown_max: i128,
@@ -283,11 +283,11 @@ impl RiskService {
         }
     }
 
-    /// Is there something that guards did and nobody was told?
+    /// Is there something that guards did and nobody was told, or that is to be saved?
     #[inline]
     #[must_use]
     pub const fn has_guard_news(&self) -> bool {
-        self.guards.alerts.has_news()
+        self.guards.alerts.has_news() || self.guards.is_unsaved
     }
 
     /// The next thing that a guard did.
@@ -310,6 +310,14 @@ impl RiskService {
     #[must_use]
     pub fn locks(&self) -> &[Lock] {
         self.guards.protections.locks()
+    }
+
+    /// Is there a price that may decide, on an instrument that may be traded: could an order pass that reduces?
+    #[must_use]
+    pub fn can_trade(&self, instrument: InstrumentId, now: Timestamp) -> bool {
+        self.rows.get(instrument.index()).is_some_and(|row| {
+            row.is_allowed && row.is_tradable && row.check_reference(now, self.limits.reference_age_ms_max).is_ok()
+        })
     }
 
     /// Trades that protections look back on, oldest first; bounded.

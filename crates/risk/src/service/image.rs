@@ -5,6 +5,7 @@ use super::RiskService;
 use crate::ledger::AssetRow;
 use crate::row::Reservation;
 use crate::snapshot::RiskSnapshot;
+use crate::strategies::{Cell, Name, StrategyRow};
 use crate::units::rescale;
 use keel_model::{InstrumentId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,20 @@ pub struct RiskImage {
     day: u64,
     day_base: i128,
     latches: RiskSnapshot,
+    #[serde(default)]
+    strategies: Vec<StrategyImage>,
+}
+
+/// A strategy's share; known by its name, and by its number where it has none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StrategyImage {
+    name: Name,
+    number: usize,
+    pnl: i128,
+    day_base: i128,
+    peak: i128,
+    /// With the scales of price and quantity that it is in.
+    cells: Vec<(InstrumentId, (u8, u8), Cell)>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -74,6 +89,7 @@ impl RiskService {
             fees: self.fees,
             day: self.day,
             day_base: self.day_base,
+            strategies: self.strategy_images(),
             latches: RiskSnapshot { reservations: Vec::new(), ..self.snapshot(now) },
         }
     }
@@ -88,7 +104,6 @@ impl RiskService {
         let mut latches = image.latches;
         latches.positions.clear();
         latches.carry_over(|id| renumber(id).ok_or(id))?;
-        self.restore(&latches);
         for mut asset in image.assets {
             // Reservations are added below, in this run's slots.
             asset.reserved = 0;
@@ -114,7 +129,48 @@ impl RiskService {
             self.update_exposure(new);
         }
         (self.pnl, self.fees) = (image.pnl, image.fees);
+        self.resume_strategies(image.strategies, renumber);
+        self.restore(&latches);
         (self.day, self.day_base) = (image.day, image.day_base);
         Ok(())
+    }
+
+    fn strategy_images(&self) -> Vec<StrategyImage> {
+        let image =
+            |(number, row): (usize, &StrategyRow)| {
+                let cells =
+                    row.cells.iter().zip(&self.rows).zip(0u32..).map(|((cell, rules), id)| {
+                        (InstrumentId(id), (rules.price_scale, rules.quantity_scale), *cell)
+                    });
+                let cells = cells.filter(|(_, _, cell)| !cell.is_untouched()).collect();
+                StrategyImage { name: row.name, number, pnl: row.pnl, day_base: row.day_base, peak: row.peak, cells }
+            };
+        self.guards.strategies.iter().enumerate().map(image).collect()
+    }
+
+    /// A strategy that this run does not have leaves its share behind; the account's own sums have it.
+    fn resume_strategies(
+        &mut self,
+        images: Vec<StrategyImage>,
+        renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>,
+    ) {
+        for image in images {
+            let is_same = |number: usize, name: Name| {
+                if image.name.is_empty() { number == image.number } else { name == image.name }
+            };
+            let at = self.guards.strategies.iter().enumerate().position(|(number, row)| is_same(number, row.name));
+            let Some(row) = at.and_then(|at| self.guards.strategies.get_mut(at)) else { continue };
+            (row.pnl, row.day_base, row.peak) = (image.pnl, image.day_base, image.peak);
+            for (old, scales, mut cell) in image.cells {
+                let Some(new) = renumber(old) else { continue };
+                let Some(rules) = self.rows.get(new.index()) else { continue };
+                if scales != (rules.price_scale, rules.quantity_scale) {
+                    cell.rescale(scales, (rules.price_scale, rules.quantity_scale));
+                }
+                if let Some(place) = row.cells.get_mut(new.index()) {
+                    *place = cell;
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,9 @@ use crate::units::{notional_down, to_notional};
 use keel_model::{InstrumentId, RiskScope, StrategyId, Timestamp};
 
 impl RiskService {
-    pub(crate) fn guard_snapshot(&self) -> GuardSnapshot {
+    /// Guards that are not at rest, and what they remember.
+    #[must_use]
+    pub fn guards_snapshot(&self) -> GuardSnapshot {
         let account = BreakerKind::ACCOUNT.iter().filter_map(|kind| {
             let breaker = self.guards.breaker(*kind).filter(|breaker| !breaker.is_closed())?;
             let (state, since) = (breaker.state(), breaker.since());
