@@ -1,0 +1,30 @@
+//! The slice of the simulation test that CI runs.
+
+use keel_proof::{Coverage, Kit, World};
+
+/// Seeds of the slice; `KEEL_SIM_SEEDS` runs more.
+fn seeds() -> u64 {
+    std::env::var("KEEL_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
+}
+
+#[test]
+fn i1_to_i7_no_order_is_lost_or_doubled_by_any_seed() {
+    let kit = Kit::new().unwrap();
+    let mut coverage = Coverage::default();
+    for seed in 0..seeds() {
+        let world = World::run(&kit, seed).unwrap();
+        coverage.add(world.coverage());
+        if let Some(violation) = world.violation() {
+            panic!("seed {seed}: {violation:?}; `just sim-seed {seed}` tells the run");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_to_the_last_byte() {
+    let kit = Kit::new().unwrap();
+    for seed in 0..30 {
+        let (one, two) = (World::run(&kit, seed).unwrap(), World::run(&kit, seed).unwrap());
+        assert_eq!((one.trace(), one.size()), (two.trace(), two.size()), "seed {seed}");
+    }
+}
