@@ -3,10 +3,12 @@
 
 mod bad_input;
 mod bad_venue;
+mod control;
 mod escape;
 mod harness;
 mod live;
 mod output;
 mod replay;
+mod report;
 mod run;
 mod stop;

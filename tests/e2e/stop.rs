@@ -22,7 +22,7 @@ fn a_dump_does_not_stop() {
     let launcher = Launcher::new();
     let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");
-    for signal in [Signal::USR1, Signal::USR2, Signal::QUIT] {
+    for signal in [Signal::USR1, Signal::QUIT] {
         running.signal(signal);
         running.until("--- end of dump ---");
     }

@@ -61,6 +61,14 @@ pub enum LaunchError {
         /// What to do.
         remedy: String,
     },
+    /// What was asked for does not fit what is there; it must be changed before another start can help.
+    #[error("{what}: {cause}")]
+    Refused {
+        /// Which part.
+        what: String,
+        /// Its message.
+        cause: String,
+    },
     /// A part could not be started, or the venue said no.
     #[error("{what}: {cause}")]
     Start {
@@ -72,9 +80,28 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
+    /// Would another start with the same command line, files and variables fail in the same way?
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Usage(_)
+            | Self::Config { .. }
+            | Self::Keys { .. }
+            | Self::NotConfirmed { .. }
+            | Self::Recording { .. }
+            | Self::Refused { .. } => true,
+            Self::Io { .. } | Self::Locked(_) | Self::Start { .. } => false,
+        }
+    }
+
     /// A configuration error.
     pub(crate) fn config(place: impl ToString, cause: impl ToString, remedy: impl ToString) -> Self {
         Self::Config { place: place.to_string(), cause: cause.to_string(), remedy: remedy.to_string() }
+    }
+
+    /// Something that does not fit what is there.
+    pub(crate) fn refused(what: impl ToString, cause: impl ToString) -> Self {
+        Self::Refused { what: what.to_string(), cause: cause.to_string() }
     }
 
     /// A part that did not start.

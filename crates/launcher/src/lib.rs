@@ -24,6 +24,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exi
         verbs::Parsed::Cli(cli) => match verbs::dispatch(*cli) {
             Ok(status) => status,
             Err(error) => {
+                if error.is_final() {
+                    restart::tell_parent_to_end(&error.to_string());
+                }
                 out::note(&format!("error: {error}"));
                 ExitStatus::Failed
             }

@@ -1,6 +1,7 @@
 //! A run: configuration in, exit status out. Lifecycle holds control thread, watchdog and stop plan; this module says what is
 //! started, how it is stopped, and what is told at the end.
 
+pub mod account_lock;
 pub mod ask;
 pub mod banner;
 pub mod confirm;
@@ -59,6 +60,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
         return restart::supervise(config.restart, arguments);
     }
     let folders = folder::open(&config, clock.now_ns())?;
+    let account = account_lock::take(&config, keys.as_ref())?;
     let logging = logging::start(&config.log, Some(&folders.logs), out::may_colour(common.no_color))?;
     if restart::is_supervised() {
         restart::follow_parent();
@@ -74,6 +76,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
         began_mono_ns,
     };
     let status = trade(&clock, &shared, keys, common.json)?;
+    drop(account);
     drop(folders);
     Ok(status)
 }
@@ -213,7 +216,8 @@ fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last,
         out::note(&format!("error: {error}"));
     }
     summary.set_exit(outcome.status(), outcome.errors);
-    if let Err(error) = summary.publish(is_json) {
+    let epoch = shared.parts.lock().epoch;
+    if let Err(error) = summary.publish(is_json, epoch, clock.now_ns()) {
         outcome.add_failure(&error);
         out::note(&format!("error: {error}"));
     }
@@ -221,9 +225,7 @@ fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last,
         outcome.add_failure(error);
         out::note(&format!("error: {error}"));
     }
-    for reason in outcome.reasons.iter().filter(|reason| reason.is_failure()) {
-        out::note(&format!("error: {reason}"));
-    }
+    // What failed is told once more, as the last lines, by the outcome itself.
     let status = outcome.finish();
     out::note(&format!("exit code: {status}"));
     status

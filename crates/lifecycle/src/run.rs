@@ -215,7 +215,14 @@ impl Lifecycle {
         if context.stop.is_requested() {
             return;
         }
-        let handle = context.supervisor.group(OWN_GROUP).spawn("start", TaskKind::Background, start);
+        // How it failed is told once, as the reason to stop, not as a failed task as well.
+        let failure = Arc::new(parking_lot::Mutex::new(None));
+        let in_task = failure.clone();
+        let handle = context.supervisor.group(OWN_GROUP).spawn("start", TaskKind::Background, async move {
+            if let Err(cause) = start.await {
+                *in_task.lock() = Some(cause);
+            }
+        });
         let abort = handle.abort_handle();
         let ended = handle.ended();
         tokio::pin!(ended);
@@ -231,7 +238,8 @@ impl Lifecycle {
                 }
             }
             end = &mut ended => {
-                self.judge_start(context, end);
+                let failed = failure.lock().take().map(TaskEnd::Failed);
+                self.judge_start(context, failed.unwrap_or(end));
                 context.stop.requested().await;
             }
         }

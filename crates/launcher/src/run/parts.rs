@@ -50,6 +50,8 @@ pub struct Parts {
     pub instruments: Arc<Instruments>,
     /// What people call the venue, with its address.
     pub venue_name: String,
+    /// Which start of this journal it is, once the journal is open.
+    pub epoch: Option<u32>,
     /// What the engine said last, once it was let go.
     pub last: Option<Last>,
 }

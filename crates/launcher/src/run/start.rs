@@ -48,11 +48,27 @@ pub async fn start(
     keys: Option<Keys>,
     emergency: Emergency,
 ) -> Result<(), LaunchError> {
+    let begun = bring_up(context, shared, keys, emergency).await;
+    if let Err(error) = begun.as_ref()
+        && error.is_final()
+    {
+        crate::restart::tell_parent_to_end(&error.to_string());
+    }
+    begun
+}
+
+async fn bring_up(
+    context: RunContext,
+    shared: Shared,
+    keys: Option<Keys>,
+    emergency: Emergency,
+) -> Result<(), LaunchError> {
     prepare_for_the_worst(&context, &shared);
     // Side by side: the journal waits for the disk, the venue for its sockets.
     let (journal, access) =
         tokio::join!(open_journal(&context, &shared), market::open(&context, &shared, keys.as_ref()));
     let ((journal, recovered), access) = (journal?, access?);
+    shared.parts.lock().epoch = Some(recovered.epoch);
     shared.parts.lock().venue_name.clone_from(&access.name);
     let client = access.client();
     shared.parts.lock().clients.push(client.clone());
@@ -145,14 +161,14 @@ pub async fn instruments(
     for instrument in found {
         let symbol = instrument.symbol;
         if !instrument.status.is_tradable() {
-            return Err(LaunchError::start(
+            return Err(LaunchError::refused(
                 &access.name,
                 format!("{symbol} is {:?} and cannot be traded; leave it out of `venue.symbols`", instrument.status),
             ));
         }
         instruments
             .upsert(instrument)
-            .ok_or_else(|| LaunchError::start(&access.name, "too many instruments; name fewer in `venue.symbols`"))?;
+            .ok_or_else(|| LaunchError::refused(&access.name, "too many instruments; name fewer in `venue.symbols`"))?;
     }
     if let Some(missing) = wanted.iter().find(|symbol| instruments.by_symbol(symbol).is_none()) {
         return Err(unknown_symbol(missing, &access.name));
@@ -160,7 +176,7 @@ pub async fn instruments(
     let quotes: std::collections::BTreeSet<_> = instruments.iter().map(|it| it.quote).collect();
     if quotes.len() != 1 {
         let quotes = quotes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(LaunchError::start(
+        return Err(LaunchError::refused(
             &access.name,
             format!(
                 "the instruments are priced in different assets ({quotes}), and limits are in one; trade those of one quote asset per run"
@@ -171,7 +187,7 @@ pub async fn instruments(
 }
 
 fn unknown_symbol(symbol: &str, venue: &str) -> LaunchError {
-    LaunchError::start(
+    LaunchError::refused(
         venue,
         format!(
             "it does not know the instrument {symbol}; `launcher list-markets` shows what it trades, `venue.symbols` or --symbols names it"
@@ -413,6 +429,8 @@ pub fn engine_config(
             ..ExecutionConfig::default()
         },
         has_replace: capabilities.has_replace,
+        reconcile_interval_ms: whole_ms(config.reconcile_interval),
+        holds_on_foreign: config.holds_on_foreign,
         ..EngineConfig::default()
     }
 }

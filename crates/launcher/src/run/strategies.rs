@@ -16,7 +16,7 @@ pub fn build(config: &Config, instruments: &Instruments) -> Result<Vec<Box<dyn S
                 continue;
             }
             let strategy = registry::build(&choice.name, instrument.id, &choice.params);
-            built.push(strategy.map_err(|error| LaunchError::start("strategy", error))?);
+            built.push(strategy.map_err(|error| LaunchError::refused("strategy", error))?);
         }
     }
     Ok(built)

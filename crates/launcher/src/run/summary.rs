@@ -285,8 +285,9 @@ impl Summary {
         }
     }
 
-    /// Shows it and writes `report.json`. Returns what went wrong with the file.
-    pub fn publish(&self, is_json: bool) -> Result<(), String> {
+    /// Shows it and writes `report.json`, and the same under `reports/`, named after the run's epoch. Returns what went wrong
+    /// with the files.
+    pub fn publish(&self, is_json: bool, epoch: Option<u32>, now_ns: u64) -> Result<(), String> {
         let json = serde_json::to_string_pretty(self).map_err(|error| error.to_string());
         if is_json {
             crate::out::note(&self.text());
@@ -294,7 +295,9 @@ impl Summary {
         } else {
             crate::out::line(&self.text());
         }
-        write_report(&self.folder, &json?)
+        let json = json?;
+        write_report(&self.folder, &json)?;
+        keep_report(&self.folder, &json, epoch, now_ns)
     }
 
     /// Sets what the exit code is in the end.
@@ -311,9 +314,54 @@ fn write_report(folder: &Path, json: &str) -> Result<(), String> {
     written.map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
+/// Reports of earlier runs that are kept; the oldest beyond are removed.
+const REPORTS_KEPT_MAX: usize = 100;
+
+/// Keeps the report of each run: an account's folder sees many. A run whose journal was never opened has no epoch and is
+/// named after its time.
+fn keep_report(folder: &Path, json: &str, epoch: Option<u32>, now_ns: u64) -> Result<(), String> {
+    let reports = folder.join("reports");
+    let failed = |error: std::io::Error| format!("cannot write into {}: {error}", reports.display());
+    std::fs::create_dir_all(&reports).map_err(failed)?;
+    let name = match epoch {
+        Some(epoch) => format!("{epoch:010}.json"),
+        None => format!("start-{}.json", super::folder::compact_utc(now_ns)),
+    };
+    let (draft, path) = (reports.join(format!("{name}.new")), reports.join(name));
+    std::fs::write(&draft, json).and_then(|()| std::fs::rename(&draft, &path)).map_err(failed)?;
+    let mut kept: Vec<(std::time::SystemTime, PathBuf)> = std::fs::read_dir(&reports)
+        .map_err(failed)?
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().extension().is_some_and(|it| it == "json"))
+        .filter_map(|entry| Some((entry.metadata().and_then(|it| it.modified()).ok()?, entry.path())))
+        .collect();
+    kept.sort();
+    let surplus = kept.len().saturating_sub(REPORTS_KEPT_MAX);
+    for (_, path) in kept.iter().take(surplus) {
+        if let Err(error) = std::fs::remove_file(path) {
+            tracing::warn!(path = %path.display(), %error, "an old report could not be removed");
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reports_of_earlier_runs_are_kept_and_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        for epoch in 1..=u32::try_from(REPORTS_KEPT_MAX).unwrap() + 3 {
+            keep_report(dir.path(), &epoch.to_string(), Some(epoch), 0).unwrap();
+        }
+        keep_report(dir.path(), "failed", None, 1_000_000_000).unwrap();
+        let reports = dir.path().join("reports");
+        assert_eq!(std::fs::read_dir(&reports).unwrap().count(), REPORTS_KEPT_MAX);
+        assert_eq!(std::fs::read_to_string(reports.join("0000000103.json")).unwrap(), "103");
+        assert_eq!(std::fs::read_to_string(reports.join("start-19700101T000001.000Z.json")).unwrap(), "failed");
+        assert!(!reports.join("0000000001.json").exists());
+    }
 
     #[test]
     fn times_are_shown_in_the_unit_that_fits() {
