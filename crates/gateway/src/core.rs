@@ -7,6 +7,7 @@
 use crate::board::{OpenOrderBoard, PublishedOrder};
 use crate::gate::{GateLevel, SubmitGate};
 use crate::lanes::{Batch, Lanes};
+use crate::latches::LatchWriter;
 use crate::order_gateway::OrderGateway;
 use crate::shared::{Phase, Shared};
 use keel_engine::{Effect, Engine, Notice, Outbox, RecoveredRecord};
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) is_journal_lost: bool,
     pub(crate) batch: Batch,
     pub(crate) spent: Vec<MarketEvent>,
+    pub(crate) latches: LatchWriter,
     /// When time was last told or market data last taken.
     pub(crate) ticked_at: Timestamp,
     /// The same on the wall clock.
@@ -134,6 +136,7 @@ impl Core {
     pub(crate) fn tick(&mut self) {
         let now = self.now();
         self.check_gap(now);
+        self.follow_risk(now);
         self.step(&Event::Timer(now));
         self.check_journal();
     }
@@ -236,7 +239,7 @@ impl Core {
 
     /// Nothing new is sent from now on; what is open is cancelled by the stop. What the journal misses, the venue still
     /// knows, and the next start asks it.
-    fn lose_journal(&mut self, cause: &str) {
+    pub(crate) fn lose_journal(&mut self, cause: &str) {
         if !std::mem::replace(&mut self.is_journal_lost, true) {
             self.gate.close(GateLevel::Shut);
             self.stop.request(StopReason::Fault { what: format!("journal: {cause}") });
@@ -288,12 +291,17 @@ impl Core {
             }
             Notice::Wound(policy) => {
                 let policy = *policy;
+                // Answers to cancels say nothing of balances, and the stream ends soon: the last word is asked for.
+                self.gateway.fetch_balances();
                 self.shared.set_phase(|phase| phase.wound = Some(policy));
             }
             // Crossed, jumped or shed: no delta can mend it.
             Notice::BookBroken { instrument, .. } => self.lanes.ask_resync(*instrument),
             Notice::EmergencyStop(_) => self.gate.close(GateLevel::ExitsOnly),
             Notice::Found(finding) => self.record_finding(finding),
+            Notice::Denied(denied) => self.record_denied(denied),
+            Notice::DeniedMore { count } => self.record_denied_more(*count),
+            Notice::Latches(latches) => self.record_latches(latches),
             Notice::ParentRecord(record) => self.record_parent(record),
             // A person resumed: what was wound may open again.
             Notice::TradingState { to: TradingState::Active, .. } => self.shared.set_phase(|phase| phase.wound = None),
@@ -301,6 +309,9 @@ impl Core {
         }
         let now = self.engine.now();
         (self.observer)(now, notice);
+        if matches!(notice, Notice::EmergencyStop(_)) {
+            self.engine.note_emergency_notified();
+        }
     }
 
     /// Start is recovery: as soon as every question is answered, trading begins.

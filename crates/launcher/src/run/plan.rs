@@ -11,6 +11,8 @@ use std::time::Duration;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 /// How often a waiting step looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// Longest wait for the balances after the exit policy.
+const LAST_BALANCES_LIMIT: Duration = Duration::from_millis(500);
 
 /// What the gate lets through while we stop.
 #[must_use]
@@ -151,7 +153,10 @@ async fn wind(context: RunContext, shared: Shared, stop: StopContext) -> Result<
         report.to_string().lines().for_each(|line| stop.note(line));
     }
     match (outcome, report) {
-        (WindOutcome::Wound, _) => Ok(()),
+        (WindOutcome::Wound, _) => {
+            last_balances(&awaited, &stop).await;
+            Ok(())
+        }
         (outcome, _) if policy == ExitPolicy::Keep && outcome == WindOutcome::Ended => Ok(()),
         (outcome, Some(report)) if report.unconfirmed() == 0 => {
             Err(format!("the engine could not ({outcome:?}); each cancel of the escape path was answered").into())
@@ -159,6 +164,19 @@ async fn wind(context: RunContext, shared: Shared, stop: StopContext) -> Result<
         (outcome, _) => {
             Err(format!("not confirmed by the venue ({outcome:?}); awaited: {}", waiting_for(&awaited)).into())
         }
+    }
+}
+
+/// Balances as they are after the last cancel, for the final status. They are asked for when the exit policy is done; where
+/// the venue does not answer in time, the status says what was known before.
+async fn last_balances(engine: &CoordinatorHandle, stop: &StopContext) {
+    let waited = async {
+        while engine.in_flight().questions > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    if tokio::time::timeout(stop.inner_limit().min(LAST_BALANCES_LIMIT), waited).await.is_err() {
+        stop.note("the venue did not answer the last question for balances in time; those shown may be older");
     }
 }
 
