@@ -10,6 +10,7 @@ use crate::core::{Core, NoticeObserver};
 use crate::escape::{EscapePath, EscapeReport, EscapeScope};
 use crate::gate::{GateLevel, SubmitGate};
 use crate::inline::InlineSink;
+use crate::latches::LatchWriter;
 use crate::lanes::{Batch, LaneStatus, Lanes};
 use crate::latency::{LatencyRecorder, LatencySummary};
 use crate::order_gateway::{InFlight, OrderGateway};
@@ -158,6 +159,7 @@ impl Coordinator {
             is_journal_lost: false,
             batch: Batch::default(),
             spent: Vec::new(),
+            latches: LatchWriter::default(),
             ticked_at: Timestamp::ZERO,
             ticked_at_wall: Timestamp::ZERO,
             has_sent: false,
@@ -264,9 +266,10 @@ impl Coordinator {
         let (ticket, saved, digest, status, open_orders) = {
             let mut core = self.core.lock();
             core.drain_last();
-            let digest = core.engine.digest().to_string();
             let (status, open_orders) = (core.engine.status(), core.engine.orders().open_count());
             let saved = core.engine.freeze_risk();
+            // Of the frozen state, which is the one that is saved: a replay of the journal comes to the same.
+            let digest = core.engine.digest().to_string();
             let ticket = match postcard::to_allocvec(&saved) {
                 Ok(bytes) => core.journal.append(&Record::RiskSnapshot(bytes)),
                 Err(error) => Err(keel_store::StoreError::Encode { cause: error.to_string() }),

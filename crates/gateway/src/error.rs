@@ -45,6 +45,12 @@ pub enum GatewayError {
         /// Its symbol.
         symbol: String,
     },
+    /// A snapshot cannot be taken or used.
+    #[error("the snapshot of the journal cannot be used: {cause}")]
+    Snapshot {
+        /// Why not.
+        cause: String,
+    },
     /// The engine refused a record of the journal.
     #[error("the journal cannot be replayed: record {sequence}: {cause}")]
     Replay {
@@ -63,7 +69,7 @@ impl GatewayError {
             Self::CommandLaneFull { .. } | Self::RecoveryTimeout { .. } => true,
             Self::Store(error) => error.is_retryable(),
             Self::Recovery { cause, .. } => cause.is_retryable(),
-            Self::Ended | Self::UnknownInstrument { .. } | Self::Replay { .. } => false,
+            Self::Ended | Self::UnknownInstrument { .. } | Self::Snapshot { .. } | Self::Replay { .. } => false,
         }
     }
 }

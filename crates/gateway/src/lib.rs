@@ -8,6 +8,7 @@
 /// The published list of our open orders.
 pub mod board;
 mod conflate;
+mod latches;
 /// The task that owns the engine, and the handle to it.
 pub mod coordinator;
 mod core;
@@ -27,9 +28,13 @@ pub mod latency;
 pub mod order_gateway;
 /// From the journal's records to what the engine takes.
 pub mod recovery;
+/// The journal into an engine.
+pub mod replay;
 mod shared;
 /// A venue inside the process: real public data in, simulated fills out.
 pub mod simulated;
+/// Snapshots beside the run.
+pub mod snapshots;
 /// Where the venue's streams end.
 pub mod sinks;
 
@@ -45,7 +50,9 @@ pub use inline::InlineSink;
 pub use lanes::{LaneCapacity, LaneStatus, Lanes};
 pub use latency::{LatencyRecorder, LatencySummary, Stage, StageSummary};
 pub use order_gateway::{GatewayLimits, InFlight, OrderGateway, OrderGatewayParts};
-pub use recovery::{RecordCollector, begin_session, recovered_records};
+pub use recovery::{RecordCollector, RecordTranslator, begin_session, recovered_records};
+pub use replay::{RecordedEnd, ReplayOptions, Replayed, replay_journal};
+pub use snapshots::{SnapshotReport, Snapshots, SnapshotsParts, take_snapshot};
 pub use shared::{Heartbeat, HeartbeatWatch, Phase};
 pub use simulated::{SimulatedClient, SimulatedVenue};
 pub use sinks::{ExecutionSink, MarketSink};

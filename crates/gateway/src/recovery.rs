@@ -6,9 +6,10 @@
 
 use crate::GatewayError;
 use keel_engine::RecoveredRecord;
+use keel_model::ids::Symbol;
 use keel_model::{
     CancelOutcome, Command, ExecutionEvent, Fill, Finding, InstrumentId, Instruments, OrderSnapshot, QueryOutcome,
-    SubmitOutcome,
+    RiskScope, SubmitOutcome,
 };
 use keel_store::{Entry, Journal, Record, SessionStart};
 use std::time::Duration;
@@ -16,10 +17,7 @@ use std::time::Duration;
 /// Collects records for the engine, one journal entry after the other.
 #[derive(Debug)]
 pub struct RecordCollector<'a> {
-    instruments: &'a Instruments,
-    /// Ids of the session at hand ► ids of this run.
-    ids: Vec<Option<InstrumentId>>,
-    symbols: Vec<String>,
+    translator: RecordTranslator<'a>,
     records: Vec<RecoveredRecord>,
 }
 
@@ -27,15 +25,57 @@ impl<'a> RecordCollector<'a> {
     /// A collector for a run that trades `instruments`.
     #[must_use]
     pub const fn new(instruments: &'a Instruments) -> Self {
-        Self { instruments, ids: Vec::new(), symbols: Vec::new(), records: Vec::new() }
+        Self { translator: RecordTranslator::new(instruments), records: Vec::new() }
     }
 
     /// Takes one entry.
     pub fn add(&mut self, entry: Entry) -> Result<(), GatewayError> {
+        self.records.extend(self.translator.translate(entry)?);
+        Ok(())
+    }
+
+    /// What was collected.
+    #[must_use]
+    pub fn finish(self) -> Vec<RecoveredRecord> {
+        self.records
+    }
+}
+
+/// Turns entries into what the engine takes, one after the other; remembers what the session at hand means by its ids.
+#[derive(Debug)]
+pub struct RecordTranslator<'a> {
+    instruments: &'a Instruments,
+    /// Ids of the session at hand ► ids of this run.
+    ids: Vec<Option<InstrumentId>>,
+    symbols: Vec<Symbol>,
+}
+
+impl<'a> RecordTranslator<'a> {
+    /// For a run that trades `instruments`.
+    #[must_use]
+    pub const fn new(instruments: &'a Instruments) -> Self {
+        Self { instruments, ids: Vec::new(), symbols: Vec::new() }
+    }
+
+    /// From here on, ids mean these symbols.
+    pub fn begin_session(&mut self, symbols: &[Symbol]) {
+        self.symbols = symbols.to_vec();
+        let find = |symbol: &Symbol| self.instruments.by_symbol(symbol.as_str()).map(|instrument| instrument.id);
+        self.ids = symbols.iter().map(find).collect();
+    }
+
+    /// What ids mean in the session at hand.
+    #[must_use]
+    pub fn symbols(&self) -> &[Symbol] {
+        &self.symbols
+    }
+
+    /// What the engine takes of an entry; `None` for one that is of no concern to it.
+    pub fn translate(&mut self, entry: Entry) -> Result<Option<RecoveredRecord>, GatewayError> {
         let record = match entry.record {
             Record::SessionStart(start) => {
-                self.begin_session(&start);
-                return Ok(());
+                self.begin_session(&start.symbols);
+                RecoveredRecord::Session(start.ts)
             }
             Record::Intent(mut new) => {
                 new.intent.instrument = self.id(new.intent.instrument)?;
@@ -52,14 +92,15 @@ impl<'a> RecordCollector<'a> {
             Record::RiskSnapshot(bytes) => {
                 let mut snapshot: keel_risk::RiskSnapshot = postcard::from_bytes(&bytes)
                     .map_err(|error| GatewayError::Replay { sequence: entry.sequence, cause: error.to_string() })?;
-                for id in &mut snapshot.held {
-                    *id = self.id(*id)?;
-                }
+                snapshot.carry_over(|id| self.id(id))?;
                 RecoveredRecord::Risk(Box::new(snapshot))
             }
             Record::Command(ts, mut command) => {
-                if let Command::Release(id) = &mut command {
-                    *id = self.id(*id)?;
+                match &mut command {
+                    Command::Release(id)
+                    | Command::Rearm(RiskScope::Instrument(id))
+                    | Command::Kill(RiskScope::Instrument(id), _) => *id = self.id(*id)?,
+                    _ => {}
                 }
                 RecoveredRecord::Command(ts, command)
             }
@@ -77,26 +118,14 @@ impl<'a> RecordCollector<'a> {
                 }
                 RecoveredRecord::Parent(ts, record)
             }
-            _ => return Ok(()),
+            _ => return Ok(None),
         };
-        self.records.push(record);
-        Ok(())
-    }
-
-    /// What was collected.
-    #[must_use]
-    pub fn finish(self) -> Vec<RecoveredRecord> {
-        self.records
-    }
-
-    fn begin_session(&mut self, start: &SessionStart) {
-        self.symbols = start.symbols.iter().map(ToString::to_string).collect();
-        let find = |symbol: &String| self.instruments.by_symbol(symbol).map(|instrument| instrument.id);
-        self.ids = self.symbols.iter().map(find).collect();
+        Ok(Some(record))
     }
 
     fn id(&self, old: InstrumentId) -> Result<InstrumentId, GatewayError> {
-        let symbol = || self.symbols.get(old.index()).cloned().unwrap_or_else(|| format!("instrument {}", old.0));
+        let symbol =
+            || self.symbols.get(old.index()).map_or_else(|| format!("instrument {}", old.0), ToString::to_string);
         let found = self.ids.get(old.index()).copied().flatten();
         found.ok_or_else(|| GatewayError::UnknownInstrument { symbol: symbol() })
     }

@@ -18,6 +18,7 @@ pub enum Priority {
 /// Real-time priority 1 is the lowest of its kind and still ahead of all normal threads.
 const REAL_TIME_PRIORITY: i32 = 1;
 const NICE: i32 = -15;
+const NICE_BACKGROUND: i32 = 15;
 
 /// Raises the calling thread as far as it may be raised.
 pub(crate) fn raise_current_thread() -> Priority {
@@ -28,6 +29,13 @@ pub(crate) fn raise_current_thread() -> Priority {
     match rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
         Ok(()) => Priority::Nice,
         Err(_) => Priority::Normal,
+    }
+}
+
+/// Lets every other thread of the machine go before the calling one, as far as that may be asked for.
+pub fn lower_current_thread() {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE_BACKGROUND) {
+        tracing::debug!(%error, "a background thread keeps its priority");
     }
 }
 

@@ -32,6 +32,9 @@ pub struct VerifyReport {
     pub is_clean: bool,
     /// Hash over all of it, 64 hexadecimal digits.
     pub chain: String,
+    /// The same as bytes.
+    #[serde(skip)]
+    pub chain_bytes: [u8; 32],
     /// Who is writing to it now; then the end moves while it is read.
     pub holder: Option<String>,
     /// Segment in which the next batch begins.
@@ -80,6 +83,7 @@ fn look(folder: &Path, start: Option<&SnapshotHeader>, visit: Option<Visit<'_>>)
         torn_tail_bytes: found.torn.as_ref().map_or(0, |torn| (torn.to - torn.from) as u64),
         is_clean: head.is_clean,
         chain: hex::encode(found.end.chain),
+        chain_bytes: found.end.chain,
         holder: FolderLock::holder(folder),
         end_segment: found.end.segment,
         end_offset: found.end.offset as u64,

@@ -29,6 +29,8 @@ pub enum RecoveredRecord {
     Finding(Timestamp, Finding),
     /// What became of a parent order, and when.
     Parent(Timestamp, ParentRecord),
+    /// A run began: what was open then became unknown until the venue had answered.
+    Session(Timestamp),
 }
 
 /// How far the fills of one instrument are known, by the venue's clock.
@@ -142,6 +144,10 @@ impl Engine {
                 self.advance(ts);
                 self.parents.restore(&record);
             }
+            RecoveredRecord::Session(ts) => {
+                self.advance(ts);
+                self.forget_requests(&mut discarded);
+            }
             RecoveredRecord::Finding(ts, finding) => {
                 self.advance(ts);
                 self.replay_finding(&finding);
@@ -161,10 +167,7 @@ impl Engine {
         self.base = self.totals();
         self.advance(now);
         self.risk.end_replay(risk.as_deref(), self.now);
-        let mut actions = std::mem::take(&mut self.actions);
-        self.orders.begin_recovery(self.now, &mut actions);
-        self.actions = actions;
-        self.pump(out);
+        self.forget_requests(out);
         // Fills are asked for from the oldest order that is still open, or from the last record on.
         let oldest = self.orders.open().map(|order| order.ts_created.min(order.new.ts_decided)).min();
         let since = oldest.unwrap_or(last).min(last);
@@ -172,6 +175,14 @@ impl Engine {
         self.ledger.note_gap();
         self.ask((last != Timestamp::ZERO).then_some(since), out);
         self.finish(out);
+    }
+
+    /// A process has ended: what it had asked for has no answer any more, and what was open is unknown.
+    fn forget_requests(&mut self, out: &mut Outbox) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.orders.begin_recovery(self.now, &mut actions);
+        self.actions = actions;
+        self.pump(out);
     }
 
     /// What an instruction of an earlier run left behind. Nothing is asked of anybody: a run that was wound or started then is

@@ -6,6 +6,7 @@ use keel_execution::Order;
 use keel_model::{
     Asset, CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Side, StatusSnapshot,
 };
+use keel_risk::RiskSnapshot;
 use sha2::{Digest, Sha256};
 
 /// Decimal places of average prices beyond the tick.
@@ -166,6 +167,17 @@ impl Engine {
     /// A fingerprint of the whole trading state; see [`crate::digest`].
     #[must_use]
     pub fn digest(&self) -> StateDigest {
+        self.digest_with(&self.risk.snapshot(self.now))
+    }
+
+    /// The fingerprint where a run has ended, told from its journal: what risk was then stands there as the run saved it,
+    /// since prices, approvals and denials are not in the journal.
+    #[must_use]
+    pub fn digest_of_replay(&self) -> StateDigest {
+        self.replay.risk.as_ref().map_or_else(|| self.digest(), |risk| self.digest_with(risk))
+    }
+
+    fn digest_with(&self, risk: &RiskSnapshot) -> StateDigest {
         let mut whole = Sha256::new();
         whole.update(b"keel state digest 1");
         let mut orders = self.evicted_part.clone();
@@ -202,13 +214,12 @@ impl Engine {
             part.add(format_args!("{asset} {}", fee.normalized()));
         }
         part.finish("fees", &mut whole);
-        self.risk_part().finish("risk", &mut whole);
+        self.risk_part(risk).finish("risk", &mut whole);
         digest::finish(whole)
     }
 
-    fn risk_part(&self) -> Part {
+    fn risk_part(&self, risk: &RiskSnapshot) -> Part {
         let mut part = Part::default();
-        let risk = self.risk.snapshot(self.now);
         part.add(format_args!(
             "{:?} {} {} {} {} {} {}",
             risk.trading_state,

@@ -1,0 +1,259 @@
+//! Snapshots beside the run: a thread of its own replays what the journal holds on books of its own and writes the state.
+//!
+//! The engine does nothing for it and waits for nothing; what is written is what a replay comes to, by construction. Only
+//! records that are durable are covered. One snapshot at a time; while one is made, the records for the next gather in the
+//! journal. Failures are told and tried again after as many records as a snapshot is due after: trading never waits.
+
+use crate::GatewayError;
+use crate::replay::{ReplayOptions, Replayed, encode, replay_journal};
+use keel_engine::{Engine, EngineError};
+use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
+use keel_model::{Instruments, Timestamp};
+use keel_store::record::SnapshotMarker;
+use keel_store::snapshot::{Truncated, sync_segment, truncate, write_snapshot};
+use keel_store::{Journal, Record, SnapshotHeader, priority};
+use parking_lot::{Condvar, Mutex};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often the thread looks how far the journal is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Makes a fresh engine without strategies, configured as the one that trades.
+pub type MakeEngine = Box<dyn FnMut() -> Result<Engine, EngineError> + Send>;
+
+/// What snapshots are taken of, and when.
+pub struct SnapshotsParts {
+    /// The journal that the run writes.
+    pub journal: Journal,
+    /// Records that it held when it was opened.
+    pub records_before: u64,
+    /// The last record that a snapshot stands for.
+    pub covered: u64,
+    /// A snapshot is due after so many records.
+    pub records_interval: u64,
+    /// Segments that stay even where a snapshot stands for them.
+    pub segments_kept: usize,
+    /// Instruments of the run.
+    pub instruments: Arc<Instruments>,
+    /// Makes the books that the thread replays on.
+    pub make: MakeEngine,
+    /// Which bot.
+    pub instance: u32,
+    /// `paper`, `live`, …
+    pub mode: String,
+    /// Version of the program.
+    pub program: String,
+    /// The run's clock.
+    pub clock: Clock,
+    /// Where the thread is listed.
+    pub ledger: ResourceLedger,
+}
+
+impl fmt::Debug for SnapshotsParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotsParts").field("records_interval", &self.records_interval).finish_non_exhaustive()
+    }
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotReport {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is of.
+    pub header: SnapshotHeader,
+    /// Its size; unit: bytes.
+    pub bytes: usize,
+    /// Records that were replayed for it.
+    pub records: u64,
+    /// What was removed because of it.
+    pub truncated: Truncated,
+}
+
+/// Who writes a snapshot.
+#[derive(Clone, Debug)]
+pub struct SnapshotAuthor {
+    /// Which bot.
+    pub instance: u32,
+    /// `paper`, `live`, …
+    pub mode: String,
+    /// Version of the program.
+    pub program: String,
+    /// When.
+    pub ts: Timestamp,
+}
+
+/// Replays what the journal in `folder` holds and writes the state as a snapshot; `None` when the newest snapshot stands for
+/// all of it already.
+pub fn take_snapshot(
+    folder: &Path,
+    instruments: &Instruments,
+    make: &mut dyn FnMut() -> Result<Engine, EngineError>,
+    author: &SnapshotAuthor,
+    segments_kept: usize,
+    is_cut: &dyn Fn() -> bool,
+) -> Result<Option<SnapshotReport>, GatewayError> {
+    let options = ReplayOptions { is_cut: Some(is_cut), ..ReplayOptions::default() };
+    let (engine, replayed) = replay_journal(folder, instruments, make, &options)?;
+    if replayed.records == 0 {
+        return Ok(None);
+    }
+    let Replayed { symbols, report, records, sequence, .. } = replayed;
+    let state = engine.snapshot().map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
+    let payload = encode(&symbols, &state)?;
+    drop(state);
+    let header = SnapshotHeader {
+        instance: author.instance,
+        mode: author.mode.clone(),
+        program: author.program.clone(),
+        ts: author.ts,
+        sequence,
+        segment: report.end_segment,
+        offset: report.end_offset,
+        chain: report.chain_bytes,
+        digest: engine.digest().to_string(),
+    };
+    drop(engine);
+    if is_cut() {
+        return Err(GatewayError::Ended);
+    }
+    sync_segment(folder, header.segment)?;
+    let path = write_snapshot(folder, &header, &payload)?;
+    let truncated = truncate(folder, segments_kept)?;
+    Ok(Some(SnapshotReport { path, header, bytes: payload.len(), records, truncated }))
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The run is over: one last snapshot, then end.
+    is_finishing: Mutex<bool>,
+    changed: Condvar,
+    /// Give up what is being made.
+    is_cut: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+/// The thread that takes snapshots. Dropping it cuts what it is making.
+#[derive(Debug)]
+pub struct Snapshots {
+    shared: Arc<Shared>,
+    thread: Option<ThreadHandle<()>>,
+}
+
+impl Drop for Snapshots {
+    fn drop(&mut self) {
+        self.shared.is_cut.store(true, Ordering::SeqCst);
+        self.begin_finish();
+    }
+}
+
+impl Snapshots {
+    /// Starts the thread.
+    pub fn start(parts: SnapshotsParts) -> Result<Self, GatewayError> {
+        let shared = Arc::new(Shared::default());
+        let lease = parts.ledger.lease(LeaseKind::Thread, "store", "snapshots");
+        let own = shared.clone();
+        let thread = spawn_thread("snapshots", lease, move || {
+            priority::lower_current_thread();
+            Worker { parts, shared: own.clone() }.run();
+            own.has_ended.store(true, Ordering::SeqCst);
+        })
+        .map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// The journal is closed: one last snapshot, then the thread ends.
+    pub fn begin_finish(&self) {
+        *self.shared.is_finishing.lock() = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// No time is left: what is being made is given up. The next start replays more records instead.
+    pub fn cut(&self) {
+        self.shared.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Has the thread ended?
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shared.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the thread after [`Self::has_ended`].
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && let Err(error) = thread.join()
+        {
+            tracing::warn!(%error, "the thread that takes snapshots panicked");
+        }
+    }
+}
+
+struct Worker {
+    parts: SnapshotsParts,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut tried = self.parts.covered;
+        loop {
+            let is_finishing = {
+                let mut finishing = self.shared.is_finishing.lock();
+                if !*finishing {
+                    self.shared.changed.wait_for(&mut finishing, LOOK_INTERVAL);
+                }
+                *finishing
+            };
+            let written = self.parts.records_before.saturating_add(self.parts.journal.status().records);
+            if is_finishing || written.saturating_sub(tried) >= self.parts.records_interval {
+                tried = written;
+                self.take(is_finishing);
+            }
+            if is_finishing {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, is_last: bool) {
+        let started = self.parts.clock.mono_ns();
+        let shared = self.shared.clone();
+        let is_cut = move || shared.is_cut.load(Ordering::SeqCst);
+        let parts = &mut self.parts;
+        let author = SnapshotAuthor {
+            instance: parts.instance,
+            mode: parts.mode.clone(),
+            program: parts.program.clone(),
+            ts: Timestamp::from_ns(parts.clock.now_ns()),
+        };
+        let folder = parts.journal.folder().to_path_buf();
+        let taken =
+            take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, parts.segments_kept, &is_cut);
+        let took_ms = parts.clock.since(started).as_millis();
+        match taken {
+            Ok(None) => {}
+            Ok(Some(report)) => {
+                let (sequence, removed) = (report.header.sequence, report.truncated.segments);
+                tracing::info!(
+                    sequence,
+                    replayed = report.records,
+                    bytes = report.bytes,
+                    segments_removed = removed,
+                    took_ms,
+                    "snapshot of the journal"
+                );
+                let marker = SnapshotMarker { sequence, digest: report.header.digest };
+                if !is_last && let Err(error) = parts.journal.append(&Record::Snapshot(author.ts, marker)) {
+                    tracing::debug!(%error, "the journal does not say that a snapshot was taken");
+                }
+            }
+            Err(GatewayError::Ended) => tracing::info!(took_ms, "a snapshot was given up: no time is left for it"),
+            Err(error) => tracing::warn!(%error, "no snapshot was taken; the next start reads more of the journal"),
+        }
+    }
+}
