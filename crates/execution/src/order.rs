@@ -5,6 +5,10 @@ use keel_model::{
     CancelOrder, ClientOrderId, NewOrder, OrderPurpose, OrderStatus, Quantity, QueryOrder, Timestamp, VenueOrderId,
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How far our clock may be ahead of the venue's where nothing better is known than our own time.
+const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(3_600);
 
 /// How far a cancel has come. Sending a cancel again is always safe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +153,12 @@ impl Order {
     #[must_use]
     pub fn leaves(&self) -> Quantity {
         self.new.intent.quantity.checked_sub(self.filled).ok().filter(|q| q.is_positive()).unwrap_or(Quantity::ZERO)
+    }
+
+    /// No trade of it is older, by the venue's clock: when it was signed, or, where that is not known, our own time less the
+    /// most that our clock is allowed to be ahead.
+    pub(crate) fn born(&self) -> Timestamp {
+        self.signed_at.unwrap_or_else(|| self.new.ts_decided.min(self.ts_created).minus(CLOCK_AHEAD_MAX))
     }
 
     /// Number of the order in this run, from 1, in the order of birth.

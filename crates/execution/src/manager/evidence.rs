@@ -8,7 +8,7 @@ use crate::state::{OrderState, Step};
 use keel_model::order::ReasonText;
 use keel_model::{
     ClientOrderId, ExecType, ExecutionReport, Fill, InstrumentId, NewOrder, OrderIntent, OrderPurpose, OrderSnapshot,
-    OrderStatus, OrderType, Quantity, QueryOutcome, Reject, RejectReason, TimeInForce, Timestamp, VenueOrderId,
+    OrderStatus, OrderType, Quantity, QueryOutcome, Reject, RejectReason, TimeInForce, Timestamp, UnknownReason, VenueOrderId,
 };
 use keel_risk::HOUSE;
 use std::time::Duration;
@@ -183,6 +183,8 @@ impl OrderManager {
             // What was at the venue once was accepted, whatever a question says now.
             OrderState::Unknown if order.was_accepted => return self.on_accepted_not_found(id, now, out),
             OrderState::Unknown => {}
+            // Only an unknown order is asked about until its fence has passed: in a replay this is what a later start found out.
+            OrderState::Intent | OrderState::Armed | OrderState::Sent => {}
             // An order that lives here and is not found there: replica lag, or worse. Keep asking; it never closes by this.
             OrderState::Live | OrderState::Settling => return self.on_accepted_not_found(id, now, out),
             _ => {
@@ -204,9 +206,13 @@ impl OrderManager {
         });
         let window_ms = if order.recv_window_ms == 0 { window_ms } else { order.recv_window_ms };
         let fence = signed_at.plus(Duration::from_millis(window_ms.saturating_add(bound_ms)));
+        let is_known_unknown = order.state == OrderState::Unknown;
         if venue_time > fence {
+            if !is_known_unknown {
+                self.step(id, Step::Unsure, Change::Unknown(UnknownReason::Restart), now, out);
+            }
             self.step(id, Step::Disproved, Change::Plain, now, out);
-        } else {
+        } else if is_known_unknown {
             self.query_later(id, Some(fence.since(venue_time)), now);
         }
     }

@@ -107,7 +107,7 @@ impl OrderManager {
             order.fills.sent = now;
             order.fills.attempts = order.fills.attempts.saturating_add(1);
             order.fills.due = now.plus(ms(order.fills.pause_ms(first_ms, max_ms)));
-            let since = order.new.ts_decided.min(order.ts_created).minus(overlap);
+            let since = order.born().minus(overlap);
             // Every second time the order itself is asked as well: its count may have been the lie.
             if order.fills.attempts.is_multiple_of(2) {
                 order.query.start(now);
