@@ -14,6 +14,7 @@ use crate::hash::FixedMap;
 use crate::manager::OrderManager;
 use crate::order::Order;
 use crate::state::OrderState;
+pub(crate) use keel_model::parent::part_of as part;
 use keel_model::parent::{ParentEnd, ParentId, ParentPlan, ParentView};
 use keel_model::{
     ClientOrderId, Instrument, InstrumentId, OrderIntent, Price, Quantity, RejectReason, Side, StrategyId, Timestamp,
@@ -529,12 +530,6 @@ pub(crate) fn plus(a: Quantity, b: Quantity) -> Quantity {
 /// `a − b`, not below zero.
 pub(crate) fn less(a: Quantity, b: Quantity) -> Quantity {
     a.checked_sub(b).ok().filter(|left| left.is_positive()).unwrap_or(Quantity::ZERO)
-}
-
-/// `quantity × numerator / denominator`, rounded down.
-pub(crate) fn part(quantity: Quantity, numerator: u64, denominator: u64) -> Quantity {
-    let product = i128::from(quantity.mantissa()) * i128::from(numerator) / i128::from(denominator.max(1));
-    i64::try_from(product).ok().and_then(|it| Quantity::new(it, quantity.scale()).ok()).unwrap_or(Quantity::ZERO)
 }
 
 /// A number from a seed and an index: the same in each run.

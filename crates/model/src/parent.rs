@@ -449,16 +449,13 @@ impl ParentPlan {
                 if let Some(price) = plan.limit {
                     rules.check_price(price)?;
                 }
-                let piece = Quantity::new(plan.quantity.mantissa() / i64::from(plan.slices), plan.quantity.scale());
-                check_piece(rules, piece.unwrap_or_default(), plan.limit)
+                check_piece(rules, part_of(plan.quantity, 1, plan.slices.into()), plan.limit)
             }
             Self::Iceberg(plan) => {
                 in_range("randomise_bps", plan.randomise_bps.into(), 0, u64::from(BPS) / 2)?;
                 rules.check_price(plan.price)?;
-                let least = i128::from(plan.display.mantissa()) * i128::from(BPS - plan.randomise_bps.min(BPS / 2))
-                    / i128::from(BPS);
-                let least = i64::try_from(least).ok().and_then(|it| Quantity::new(it, plan.display.scale()).ok());
-                check_piece(rules, least.unwrap_or_default(), Some(plan.price))?;
+                let least = part_of(plan.display, u64::from(BPS - plan.randomise_bps.min(BPS / 2)), BPS.into());
+                check_piece(rules, least, Some(plan.price))?;
                 check_piece(rules, plan.quantity, Some(plan.price))?;
                 let count = plan.quantity.to_f64() / plan.display.to_f64();
                 if plan.display > plan.quantity || count > f64::from(CHILDREN_MAX) / 4.0 {
@@ -468,6 +465,17 @@ impl ParentPlan {
             }
         }
     }
+}
+
+/// Decimal places that a part of a quantity is worked out with.
+const PART_SCALE: u8 = 9;
+
+/// `quantity × numerator / denominator`, rounded down; zero when the numbers do not fit.
+#[must_use]
+pub fn part_of(quantity: Quantity, numerator: u64, denominator: u64) -> Quantity {
+    let fine = quantity.rescale(quantity.scale().max(PART_SCALE)).unwrap_or(quantity);
+    let product = i128::from(fine.mantissa()) * i128::from(numerator) / i128::from(denominator.max(1));
+    i64::try_from(product).ok().and_then(|it| Quantity::new(it, fine.scale()).ok()).unwrap_or(Quantity::ZERO)
 }
 
 fn in_range(name: &'static str, value: u64, min: u64, max: u64) -> Result<(), PlanError> {

@@ -3,6 +3,7 @@
 use super::parent::{Parent, Role};
 use super::{ATTEMPTS_MAX, GRACE, ParentAction, ParentNews, Surroundings, less, part, plus};
 use crate::manager::OrderManager;
+use crate::state::OrderState;
 use keel_model::parent::{Oco, ParentEnd, Stop};
 use keel_model::{InstrumentKind, OrderIntent, OrderPurpose, OrderType, Price, Quantity, Side, TimeInForce, Timestamp};
 
@@ -18,6 +19,8 @@ struct Exits {
     left: Quantity,
     /// The same of those that are to stay.
     working: Quantity,
+    /// The same of those that the venue has confirmed.
+    confirmed: Quantity,
     /// How many are to stay.
     count: usize,
     /// The newest that is to stay.
@@ -37,6 +40,9 @@ impl Parent {
             sum.left = plus(sum.left, left);
             if !child.is_cancel_asked {
                 sum.working = plus(sum.working, left);
+                if orders.get(child.id).is_some_and(|order| order.state == OrderState::Live) {
+                    sum.confirmed = plus(sum.confirmed, left);
+                }
                 sum.count += 1;
                 sum.newest = Some(*at);
                 sum.newest_left = left;
@@ -66,7 +72,7 @@ impl Parent {
         let intent = self.exit_intent(role, exit, stop, target, around);
         let price = intent.price.or(intent.stop_price).or(around.bid).or(around.ask);
         let tradable = |quantity| around.rules.tradable(quantity, price, intent.order_type);
-        self.watch(wanted, all.working, around.now, out);
+        self.watch(wanted, all.confirmed, around.now, out);
         let is_dust = tradable(wanted).is_none() || (self.is_rest_of_fees(wanted) && tradable(reachable).is_none());
         if is_dust {
             self.unprotected = Quantity::ZERO;
@@ -183,12 +189,12 @@ impl Parent {
         }
     }
 
-    /// Keeps account of what has no exit, and tells it.
-    fn watch(&mut self, wanted: Quantity, working: Quantity, now: Timestamp, out: &mut Vec<ParentAction>) {
+    /// Keeps account of what has no exit that the venue has confirmed, and tells it.
+    fn watch(&mut self, wanted: Quantity, confirmed: Quantity, now: Timestamp, out: &mut Vec<ParentAction>) {
         if !self.is_protecting() {
             return;
         }
-        let mut missing = less(wanted, working);
+        let mut missing = less(wanted, confirmed);
         if self.is_rest_of_fees(missing) {
             missing = Quantity::ZERO;
         }
