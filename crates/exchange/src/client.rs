@@ -20,6 +20,36 @@ pub struct SentInfo {
     pub recv_window_ms: u64,
 }
 
+/// How far the venue's clock is from ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockOffset {
+    /// The venue lives on our clock.
+    Same,
+    /// It has not been measured.
+    Unknown,
+    /// As measured.
+    Known {
+        /// The venue's time less ours; unit: nanoseconds.
+        offset_ns: i64,
+        /// The round trip that it was measured with: it is off by half of that at most; unit: nanoseconds.
+        round_trip_ns: u64,
+    },
+}
+
+impl ClockOffset {
+    /// How far the clocks may be apart at most; `None` when nobody knows; unit: nanoseconds.
+    #[must_use]
+    pub const fn most_ns(self) -> Option<u64> {
+        match self {
+            Self::Same => Some(0),
+            Self::Unknown => None,
+            Self::Known { offset_ns, round_trip_ns } => {
+                Some(offset_ns.unsigned_abs().saturating_add(round_trip_ns / 2))
+            }
+        }
+    }
+}
+
 /// Orders and account of one account at one venue. Every call has a total deadline of its own.
 ///
 /// Placements are never retried and never redirected by the layers below. `close` is idempotent; afterwards every call
@@ -37,6 +67,11 @@ pub trait ExchangeClient: Send + Sync + std::fmt::Debug {
 
     /// The venue's clock. Also refreshes the clock offset used for signing.
     async fn server_time(&self) -> Result<Timestamp, ExchangeError>;
+
+    /// How far the venue's clock is from ours, by the last measurement. A venue on our own clock has nothing to measure.
+    fn clock_offset(&self) -> ClockOffset {
+        ClockOffset::Same
+    }
 
     /// Places an order. `on_sent` is called exactly once, right before the first byte leaves, unless it never leaves.
     async fn submit(&self, order: &NewOrder, on_sent: &(dyn Fn(SentInfo) + Send + Sync)) -> SubmitOutcome;

@@ -14,5 +14,7 @@ pub mod client;
 pub mod error;
 
 pub use capabilities::{Capabilities, UnknownResolution};
-pub use client::{AccountFeed, AccountSink, ExchangeClient, FeedSink, MarketDataFeed, SentInfo, Subscription};
+pub use client::{
+    AccountFeed, AccountSink, ClockOffset, ExchangeClient, FeedSink, MarketDataFeed, SentInfo, Subscription,
+};
 pub use error::ExchangeError;

@@ -8,7 +8,6 @@
 /// The published list of our open orders.
 pub mod board;
 mod conflate;
-mod latches;
 /// The task that owns the engine, and the handle to it.
 pub mod coordinator;
 mod core;
@@ -22,6 +21,7 @@ pub mod gate;
 pub mod inline;
 /// What flows to the engine.
 pub mod lanes;
+mod latches;
 /// How long orders take, stage by stage.
 pub mod latency;
 /// How orders leave and answers come back.
@@ -33,10 +33,10 @@ pub mod replay;
 mod shared;
 /// A venue inside the process: real public data in, simulated fills out.
 pub mod simulated;
-/// Snapshots beside the run.
-pub mod snapshots;
 /// Where the venue's streams end.
 pub mod sinks;
+/// Snapshots beside the run.
+pub mod snapshots;
 
 pub use board::{OpenOrderBoard, PublishedOrder};
 pub use coordinator::{
@@ -52,7 +52,7 @@ pub use latency::{LatencyRecorder, LatencySummary, Stage, StageSummary};
 pub use order_gateway::{GatewayLimits, InFlight, OrderGateway, OrderGatewayParts};
 pub use recovery::{RecordCollector, RecordTranslator, begin_session, recovered_records};
 pub use replay::{RecordedEnd, ReplayOptions, Replayed, replay_journal};
-pub use snapshots::{SnapshotReport, Snapshots, SnapshotsParts, take_snapshot};
 pub use shared::{Heartbeat, HeartbeatWatch, Phase};
 pub use simulated::{SimulatedClient, SimulatedVenue};
 pub use sinks::{ExecutionSink, MarketSink};
+pub use snapshots::{SnapshotAuthor, SnapshotReport, Snapshots, SnapshotsParts, take_snapshot};

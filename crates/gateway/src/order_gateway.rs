@@ -253,6 +253,11 @@ impl OrderGateway {
         drop(self.parts.group.spawn(name, TaskKind::Background, future));
     }
 
+    /// How far the venue's clock may be off at most; `None` when nobody knows.
+    pub(crate) fn clock_offset_ns_max(&self) -> Option<u64> {
+        self.parts.client.clock_offset().most_ns()
+    }
+
     /// Requests under way.
     #[must_use]
     pub fn in_flight(&self) -> InFlight {

@@ -15,7 +15,7 @@ use super::sign::Signer;
 use super::symbols::SymbolTable;
 use super::transport::OWNER;
 use super::venue::{BinanceSpot, call_error, success, unreadable};
-use crate::{Capabilities, ExchangeClient, ExchangeError, SentInfo};
+use crate::{Capabilities, ClockOffset, ExchangeClient, ExchangeError, SentInfo};
 use async_trait::async_trait;
 use hyper::Method;
 use keel_lifecycle::{Lease, LeaseKind};
@@ -356,6 +356,11 @@ fn not_sent(error: &ExchangeError) -> NotSentReason {
 impl ExchangeClient for BinanceSpotClient {
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn clock_offset(&self) -> ClockOffset {
+        let known = |(offset_ns, round_trip_ns)| ClockOffset::Known { offset_ns, round_trip_ns };
+        self.venue.clock_offset_ns().map_or(ClockOffset::Unknown, known)
     }
 
     async fn instruments(&self, symbols: &[String]) -> Result<Vec<Instrument>, ExchangeError> {
