@@ -2,6 +2,7 @@
 //! ends with exit code 1, never with clap's 2.
 
 use crate::config::layers::Layers;
+use crate::control::arm::ConfirmArgs;
 use crate::control::args::{
     CancelArgs, EmergencyArgs, FlattenArgs, RearmArgs, ReleaseArgs, SettleArgs, StopArgs, WaitArgs,
 };
@@ -169,6 +170,12 @@ pub enum Verb {
     Release(ReleaseArgs),
     /// Say what became of an order that the venue cannot tell about
     Settle(SettleArgs),
+    /// First step to live trading: show what would be traded, and a one-time code
+    Arm(RunArgs),
+    /// Second step: take the code; the same start, and each restart of it, is then armed
+    Confirm(ConfirmArgs),
+    /// Take the arming of the account away
+    Disarm(RunArgs),
     /// Print every effective setting and where it came from
     ShowConfig(RunArgs),
     /// Write a documented configuration file

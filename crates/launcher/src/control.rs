@@ -3,6 +3,7 @@
 //! Exit code 0 only when what was asked for is confirmed; else 1, with what is still open.
 
 pub mod args;
+pub mod arm;
 
 use crate::cli::{Common, RunArgs};
 use crate::config;

@@ -2,6 +2,7 @@
 //! started, how it is stopped, and what is told at the end.
 
 pub mod account_lock;
+pub mod arming;
 pub mod ask;
 pub mod banner;
 pub mod confirm;
@@ -13,6 +14,7 @@ pub mod market;
 pub mod observe;
 pub mod parts;
 pub mod plan;
+pub mod recover;
 pub mod replay_max;
 pub mod start;
 pub mod status;
@@ -45,15 +47,15 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
     let layers = config::load_layers(common, args)?;
     let config = config::validate(&layers)?;
     let keys = keys(&config, args)?;
-    confirm::check(&config, args.confirm_live.as_deref())?;
+    let confirmed = confirm::check(&config, &layers, keys.as_ref(), args.confirm_live.as_deref())?;
     if let Some(replay) = &config.replay {
         // Before anything starts: a file that is none gets better neither by a restart nor by a summary.
         drop(crate::recording::open(&replay.file)?);
     }
     if config.restart.is_auto && !restart::is_supervised() {
         let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
-        if config.mode == Mode::Live && args.confirm_live.is_none() {
-            // Confirmed by hand just now; the child has no terminal to ask on.
+        if confirmed == confirm::Confirmed::ByHand && args.confirm_live.is_none() {
+            // Confirmed on the terminal just now; the child has none to ask on.
             arguments.push("--confirm-live".into());
             arguments.push(config.account.clone().into());
         }

@@ -55,6 +55,8 @@ fn command() -> clap::Command {
                 ["confirm_live", "dry_run", "duration", "infinite", "auto_restart", "max_restarts", "restart_delay"];
             hide(verb, &unused)
         })
+        .mut_subcommand("arm", |verb| hide(verb, &["confirm_live", "dry_run", "replay", "speed"]))
+        .mut_subcommand("disarm", |verb| hide(verb, &["confirm_live", "dry_run", "replay", "speed"]))
         .mut_subcommand("show-config", |verb| hide(verb, &["confirm_live", "dry_run"]))
 }
 
@@ -97,6 +99,9 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::ListMarkets(args)) => crate::run::ask::list_markets(&common, &args),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
         Some(Verb::NewConfig(args)) => new_config(&args),
+        Some(Verb::Arm(args)) => control::arm::arm(&common, &args.or(run)),
+        Some(Verb::Confirm(args)) => control::arm::confirm(&common, &args),
+        Some(Verb::Disarm(args)) => control::arm::disarm(&common, &args.or(run)),
         Some(Verb::Status) => control::status(&common),
         Some(Verb::Stop(args)) => control::stop(&common, &args),
         Some(Verb::Pause(wait)) => control::simple(&common, Ask::Pause {}, &wait),

@@ -1,12 +1,68 @@
-//! Real money is traded only after somebody has named the account, or typed YES on a terminal.
+//! Real money is traded only after somebody has armed exactly this start in two steps, has named the account, or has typed YES
+//! on a terminal.
 
+use super::arming::{self, Armed, Binding};
+use crate::config::layers::Layers;
+use crate::config::secrets::Keys;
 use crate::config::{Config, Mode};
 use crate::error::LaunchError;
 use crate::out;
 use std::io::{BufRead, IsTerminal};
 
-/// Lets paper pass; asks for live.
-pub fn check(config: &Config, named: Option<&str>) -> Result<(), LaunchError> {
+/// How a start was confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Paper: there is nothing to confirm.
+    NotNeeded,
+    /// Armed, and nothing has changed since.
+    Armed,
+    /// By naming the account, or by typing YES.
+    ByHand,
+}
+
+/// Lets paper pass; asks for live. An arming that no longer fits is taken away and told, whatever else confirms the start.
+pub fn check(
+    config: &Config,
+    layers: &Layers,
+    keys: Option<&Keys>,
+    named: Option<&str>,
+) -> Result<Confirmed, LaunchError> {
+    let (Mode::Live, Some(keys)) = (config.mode, keys) else {
+        return by_hand(config, named).map(|()| match config.mode {
+            Mode::Paper => Confirmed::NotNeeded,
+            Mode::Live => Confirmed::ByHand,
+        });
+    };
+    let account = &config.account;
+    // Hashing the program takes a moment: only where there is an arming to compare with.
+    let armed = if arming::is_there(&config.data_dir, account) {
+        arming::look_up(&config.data_dir, &Binding::of(config, layers, keys)?)?
+    } else {
+        Armed::No
+    };
+    match armed {
+        // A name that is given must be the right one all the same.
+        Armed::Since(utc) if named.is_none_or(|named| named == account) => {
+            out::note(&format!("live trading on account '{account}' is armed since {utc}, and nothing has changed since"));
+            return Ok(Confirmed::Armed);
+        }
+        Armed::Changed(changes) => {
+            let changes = changes.join("; ");
+            let told = format!("live trading on account '{account}' is no longer armed: {changes}");
+            if named != Some(account.as_str()) && !std::io::stdin().is_terminal() {
+                return Err(LaunchError::refused(
+                    "arming",
+                    format!("{told}. Nothing was sent; look at what has changed, then `launcher arm` again"),
+                ));
+            }
+            out::note(&format!("warning: {told}"));
+        }
+        Armed::Since(_) | Armed::No => {}
+    }
+    by_hand(config, named).map(|()| Confirmed::ByHand)
+}
+
+fn by_hand(config: &Config, named: Option<&str>) -> Result<(), LaunchError> {
     if config.mode == Mode::Paper {
         return Ok(());
     }
@@ -43,10 +99,10 @@ mod tests {
                 .unwrap();
             validate(&layers).unwrap()
         };
-        check(&with("paper"), None).unwrap();
-        check(&with("live"), Some("main")).unwrap();
+        by_hand(&with("paper"), None).unwrap();
+        by_hand(&with("live"), Some("main")).unwrap();
         for wrong in ["", "Main", "YES", "other"] {
-            let message = check(&with("live"), Some(wrong)).unwrap_err().to_string();
+            let message = by_hand(&with("live"), Some(wrong)).unwrap_err().to_string();
             assert!(message.contains("--confirm-live main") && message.contains("nothing was sent"), "{message}");
         }
     }
