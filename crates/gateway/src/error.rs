@@ -45,6 +45,12 @@ pub enum GatewayError {
         /// Its symbol.
         symbol: String,
     },
+    /// No engine can be made to replay the journal on.
+    #[error("{cause}")]
+    Engine {
+        /// Why not.
+        cause: String,
+    },
     /// A snapshot cannot be taken or used.
     #[error("the snapshot of the journal cannot be used: {cause}")]
     Snapshot {
@@ -69,7 +75,7 @@ impl GatewayError {
             Self::CommandLaneFull { .. } | Self::RecoveryTimeout { .. } => true,
             Self::Store(error) => error.is_retryable(),
             Self::Recovery { cause, .. } => cause.is_retryable(),
-            Self::Ended | Self::UnknownInstrument { .. } | Self::Snapshot { .. } | Self::Replay { .. } => false,
+            Self::Ended | Self::UnknownInstrument { .. } | Self::Engine { .. } | Self::Snapshot { .. } | Self::Replay { .. } => false,
         }
     }
 }

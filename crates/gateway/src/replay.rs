@@ -6,7 +6,7 @@
 
 use crate::GatewayError;
 use crate::recovery::RecordTranslator;
-use keel_engine::{Engine, EngineError};
+use keel_engine::Engine;
 use keel_model::Instruments;
 use keel_model::ids::Symbol;
 use keel_store::snapshot::{list_snapshots, read_snapshot};
@@ -88,7 +88,7 @@ fn decode(payload: &[u8]) -> Option<(Vec<Symbol>, &[u8])> {
 pub fn replay_journal(
     folder: &Path,
     instruments: &Instruments,
-    make: &mut dyn FnMut() -> Result<Engine, EngineError>,
+    make: &mut dyn FnMut() -> Result<Engine, String>,
     options: &ReplayOptions<'_>,
 ) -> Result<(Engine, Replayed), GatewayError> {
     let mut refused = None;
@@ -96,6 +96,7 @@ pub fn replay_journal(
     for (_, path) in snapshots.into_iter().filter(|(sequence, _)| *sequence <= options.until) {
         match read_snapshot(&path).map_err(GatewayError::from).and_then(|it| resume(&it, instruments, make)) {
             Ok(base) => return Run::new(base, instruments, options).go(folder),
+            Err(error @ GatewayError::Engine { .. }) => return Err(error),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a snapshot is not used; an older one and a longer replay are");
                 refused.get_or_insert(error);
@@ -112,8 +113,8 @@ pub fn replay_journal(
     }
 }
 
-fn engine_error(error: EngineError) -> GatewayError {
-    GatewayError::Snapshot { cause: error.to_string() }
+fn engine_error(cause: String) -> GatewayError {
+    GatewayError::Engine { cause }
 }
 
 /// Where a replay begins.
@@ -126,7 +127,7 @@ struct Base {
 fn resume(
     snapshot: &Snapshot,
     instruments: &Instruments,
-    make: &mut dyn FnMut() -> Result<Engine, EngineError>,
+    make: &mut dyn FnMut() -> Result<Engine, String>,
 ) -> Result<Base, GatewayError> {
     let (symbols, state) = decode(&snapshot.payload)
         .ok_or_else(|| GatewayError::Snapshot { cause: "its parts cannot be told apart".to_owned() })?;
@@ -135,7 +136,9 @@ fn resume(
     let is_renumbered = symbols.iter().zip(instruments.iter()).any(|(symbol, known)| *symbol != known.symbol);
     // The digest names instruments by their ids: it compares only where they are the same.
     if !is_renumbered && engine.digest().to_string() != snapshot.header.digest {
-        return Err(GatewayError::Snapshot { cause: "its state has another digest than the one it was taken with".into() });
+        return Err(GatewayError::Snapshot {
+            cause: "its state has another digest than the one it was taken with".into(),
+        });
     }
     Ok(Base { engine, symbols, header: Some(snapshot.header.clone()) })
 }

@@ -6,7 +6,7 @@
 
 use crate::GatewayError;
 use crate::replay::{ReplayOptions, Replayed, encode, replay_journal};
-use keel_engine::{Engine, EngineError};
+use keel_engine::Engine;
 use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
 use keel_model::{Instruments, Timestamp};
 use keel_store::record::SnapshotMarker;
@@ -22,8 +22,8 @@ use std::time::Duration;
 /// How often the thread looks how far the journal is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Makes a fresh engine without strategies, configured as the one that trades.
-pub type MakeEngine = Box<dyn FnMut() -> Result<Engine, EngineError> + Send>;
+/// Makes a fresh engine, configured as the one that trades; its strategies are never called.
+pub type MakeEngine = Box<dyn FnMut() -> Result<Engine, String> + Send>;
 
 /// What snapshots are taken of, and when.
 pub struct SnapshotsParts {
@@ -92,7 +92,7 @@ pub struct SnapshotAuthor {
 pub fn take_snapshot(
     folder: &Path,
     instruments: &Instruments,
-    make: &mut dyn FnMut() -> Result<Engine, EngineError>,
+    make: &mut dyn FnMut() -> Result<Engine, String>,
     author: &SnapshotAuthor,
     segments_kept: usize,
     is_cut: &dyn Fn() -> bool,
@@ -232,8 +232,7 @@ impl Worker {
             ts: Timestamp::from_ns(parts.clock.now_ns()),
         };
         let folder = parts.journal.folder().to_path_buf();
-        let taken =
-            take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, parts.segments_kept, &is_cut);
+        let taken = take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, parts.segments_kept, &is_cut);
         let took_ms = parts.clock.since(started).as_millis();
         match taken {
             Ok(None) => {}

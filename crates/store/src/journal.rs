@@ -7,7 +7,7 @@ use crate::lane::{LaneId, Shared, Ticket};
 use crate::lock::FolderLock;
 use crate::priority::Priority;
 use crate::record::{Entry, Record};
-use crate::scan::{self, End, Pass, Scan, Torn, segment_path};
+use crate::scan::{self, End, Pass, Scan, Torn, Visit, segment_path};
 use crate::snapshot::{Place, Snapshot, newest_snapshot};
 use crate::writer::{Stats, Writer, create_segment, run, sync_folder};
 use crate::{Durability, StoreError};
@@ -161,11 +161,21 @@ impl Journal {
         Ok((journal, recovered))
     }
 
+    /// Like [`Journal::open`], but checks the earlier records without decoding them; they are read afterwards, once it is
+    /// known what to do with them ([`crate::for_each_after`]).
+    pub fn open_unread(options: JournalOptions) -> Result<(Self, Recovered), StoreError> {
+        Self::open_checked(options, None)
+    }
+
     /// Like [`Journal::open`], but hands each earlier record to `visit` instead of collecting them.
     pub fn open_with(
         options: JournalOptions,
         visit: &mut dyn FnMut(Entry) -> Result<(), StoreError>,
     ) -> Result<(Self, Recovered), StoreError> {
+        Self::open_checked(options, Some(visit))
+    }
+
+    fn open_checked(options: JournalOptions, visit: Option<Visit<'_>>) -> Result<(Self, Recovered), StoreError> {
         let options = options.checked();
         let folder = options.folder.as_path();
         DirBuilder::new()
@@ -186,8 +196,14 @@ impl Journal {
         let places = snapshot.iter().map(|it| Place::from(&it.header)).collect();
         let start = snapshot.as_ref().map(|it| it.header.segment);
         let covered = snapshot.as_ref().map_or(0, |it| it.header.sequence);
-        let mut later = |entry: Entry| if entry.sequence > covered { visit(entry) } else { Ok(()) };
-        let found = scan::scan(folder, Pass { head: old.clone(), places, start, visit: Some(&mut later) })?;
+        let pass = |visit| Pass { head: old.clone(), places, start, visit };
+        let found = match visit {
+            None => scan::scan(folder, pass(None))?,
+            Some(visit) => {
+                let mut later = |entry: Entry| if entry.sequence > covered { visit(entry) } else { Ok(()) };
+                scan::scan(folder, pass(Some(&mut later)))?
+            }
+        };
         if old.is_none() && (found.records > 0 || found.segments > 1) {
             return Err(StoreError::corrupt(&folder.join("HEAD"), 0, "the head file is missing"));
         }

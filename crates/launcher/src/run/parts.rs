@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::logging::Logging;
 use crate::run::market::VenueProcess;
 use keel_exchange::ExchangeClient;
-use keel_gateway::{CoordinatorHandle, EscapePath, SubmitGate};
+use keel_gateway::{CoordinatorHandle, EscapePath, SubmitGate, Snapshots};
 use keel_lifecycle::{RunContext, TaskGroup};
 use keel_model::{Instruments, StatusSnapshot};
 use keel_store::Journal;
@@ -42,6 +42,8 @@ pub struct Parts {
     pub clients: Vec<Arc<dyn ExchangeClient>>,
     /// The journal.
     pub journal: Option<Journal>,
+    /// Takes snapshots of the journal.
+    pub snapshots: Option<Snapshots>,
     /// The engine's handle.
     pub engine: Option<CoordinatorHandle>,
     /// The escape path.

@@ -1,9 +1,10 @@
 //! The stop plan, step by step as in ARCHITECTURE.md, "Stopping".
 
 use super::parts::{Shared, control_group, group, groups};
+use super::recover::REPLAY_JOURNAL;
 use super::start::OPEN_JOURNAL;
 use super::venue::START_VENUE;
-use keel_gateway::{CoordinatorHandle, GateLevel, WindOutcome};
+use keel_gateway::{CoordinatorHandle, GateLevel, WindOutcome, Snapshots};
 use keel_lifecycle::{LeaseKind, PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
 use keel_model::{Command, ExitPolicy};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use std::time::Duration;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 /// How often a waiting step looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
+/// With less than this left, the last snapshot is given up.
+const SNAPSHOT_RESERVE: Duration = Duration::from_millis(700);
 /// Longest wait for the balances after the exit policy.
 const LAST_BALANCES_LIMIT: Duration = Duration::from_millis(500);
 
@@ -232,6 +235,7 @@ async fn stop_venue(context: RunContext, shared: Shared, stop: StopContext) -> R
 async fn flush_store(context: RunContext, shared: Shared, stop: StopContext) -> Result<(), StopError> {
     // A stop during the start may find the journal half open.
     helper_ended(&context, OPEN_JOURNAL, &stop).await?;
+    helper_ended(&context, REPLAY_JOURNAL, &stop).await?;
     // The engine has ended; what it holds of the trading runtime goes before that is looked at for leaks.
     shared.release();
     let Some(journal) = shared.parts.lock().journal.take() else { return Ok(()) };
@@ -242,7 +246,28 @@ async fn flush_store(context: RunContext, shared: Shared, stop: StopContext) -> 
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    journal.close(stop.inner_limit()).map_err(StopError::new)
+    let closed = journal.close(stop.inner_limit()).map_err(StopError::new);
+    let snapshots = shared.parts.lock().snapshots.take();
+    if let Some(snapshots) = snapshots {
+        last_snapshot(snapshots, &stop).await;
+    }
+    closed
+}
+
+/// A last snapshot, in what is left of the step: without it the next start reads more.
+async fn last_snapshot(mut snapshots: Snapshots, stop: &StopContext) {
+    snapshots.begin_finish();
+    while !snapshots.has_ended() {
+        if stop.inner_limit() < SNAPSHOT_RESERVE {
+            snapshots.cut();
+        }
+        if stop.inner_limit().is_zero() {
+            stop.note("the last snapshot of the journal was not finished");
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    snapshots.join();
 }
 
 /// What still runs is told, then aborted, by name.

@@ -6,23 +6,23 @@ use super::market::{self, Access};
 use super::observe;
 use super::parts::{Shared, control_group, group, groups};
 use super::venue::{VenueProcess, off_runtime, watch_end};
+use super::recover::{self, EngineMaker};
 use super::{banner, strategies, summary};
 use crate::config::secrets::Keys;
 use crate::config::{Config, DurabilityChoice, Venue};
 use crate::error::LaunchError;
 use crate::out;
-use keel_engine::{Engine, EngineConfig, RecoveredRecord};
+use keel_engine::{Engine, EngineConfig};
 use keel_exchange::{Capabilities, ExchangeClient, ExchangeError, Subscription, UnknownResolution};
 use keel_execution::{ExecutionConfig, UnknownRule};
 use keel_gateway::{
     Coordinator, CoordinatorHandle, CoordinatorLimits, CoordinatorParts, EscapeLimits, EscapePath, EscapeScope,
     ExecutionSink, GatewayLimits, LaneCapacity, Lanes, LatencyRecorder, MarketSink, OpenOrderBoard, OrderGateway,
-    OrderGatewayParts, begin_session, recovered_records,
+    OrderGatewayParts, begin_session,
 };
 use keel_lifecycle::{RunContext, TaskKind};
 use keel_model::{ExitPolicy, Instrument, Instruments, Timestamp};
-use keel_risk::RiskLimits;
-use keel_store::{Durability, Journal, JournalOptions, Recovered, SessionStart};
+use keel_store::{Durability, Journal, JournalOptions, Record, Recovered, SessionStart};
 use keel_strategy::Strategy;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +131,7 @@ async fn open_journal(context: &RunContext, shared: &Shared) -> Result<(Journal,
     };
     let parts = shared.parts.clone();
     off_runtime(context, OPEN_JOURNAL, move || {
-        let opened = Journal::open(options).map_err(|error| LaunchError::start("journal", error))?;
+        let opened = Journal::open_unread(options).map_err(|error| LaunchError::start("journal", error))?;
         // Where the stop plan finds it even when nobody waits for it any more.
         parts.lock().journal = Some(opened.0.clone());
         Ok(opened)
@@ -222,17 +222,18 @@ impl Trading {
             parts.clients.push(connected.escape_client.clone());
             parts.clients.push(connected.books_client.clone());
         }
+        drop(strategies);
+        let maker =
+            EngineMaker::new(&self.shared, &self.instruments, connected.client.capabilities(), &recovered);
+        let (engine, _) = recover::replay(&self.context, &self.journal, &recovered, &maker).await?;
         self.begin_session(&recovered).await?;
-        let records = recovered_records(recovered.records, &self.instruments)
-            .map_err(|error| LaunchError::start("journal", error))?;
-        let capabilities = connected.client.capabilities();
-        let config =
-            engine_config(&self.shared.config, &self.instruments, capabilities, recovered.instance, recovered.epoch);
-        let engine = Engine::new(config, strategies).map_err(|error| LaunchError::start("engine", error))?;
+        let keys = Record::Strategies(engine.strategy_keys().to_vec());
+        drop(self.journal.append(&keys).map_err(|error| LaunchError::start("journal", error))?);
+        recover::start_snapshots(&self.context, &self.journal, &recovered, &maker)?;
         let lanes = Arc::new(Lanes::new(LaneCapacity::default(), self.context.stop.clone()));
         let account = Arc::new(ExecutionSink::new(lanes.clone(), self.context.clock.clone()));
         let clients = (connected.client.clone(), connected.books_client.clone());
-        let (coordinator, handle) = self.coordinator(engine, records, &lanes, &account, clients);
+        let (coordinator, handle) = self.coordinator(engine, &lanes, &account, clients);
         let escape = Arc::new(EscapePath {
             board: handle.board().clone(),
             client: connected.escape_client,
@@ -264,7 +265,6 @@ impl Trading {
     fn coordinator(
         &self,
         engine: Engine,
-        records: Vec<RecoveredRecord>,
         lanes: &Arc<Lanes>,
         account: &Arc<ExecutionSink>,
         (client, books_client): (Arc<dyn ExchangeClient>, Arc<dyn ExchangeClient>),
@@ -285,7 +285,8 @@ impl Trading {
         });
         Coordinator::new(CoordinatorParts {
             engine,
-            records,
+            // Replayed already.
+            records: Vec::new(),
             lanes: lanes.clone(),
             gateway,
             account: Some(account.clone()),
@@ -407,20 +408,7 @@ pub fn engine_config(
     };
     EngineConfig {
         instruments: instruments.clone(),
-        limits: RiskLimits {
-            quote_asset: instruments.iter().next().map(|it| it.quote).unwrap_or_default(),
-            order_notional_max: risk.order_notional_max,
-            position_notional_max: risk.position_notional_max,
-            gross_exposure_max: risk.gross_exposure_max,
-            order_rate_per_s: risk.orders_per_s_max,
-            order_burst: risk.orders_per_s_max,
-            price_collar_bps: risk.price_collar_bps,
-            reference_age_ms_max: risk.reference_age_max_ms,
-            daily_loss_max: risk.daily_loss_max,
-            open_orders_max: risk.open_orders_max,
-            open_orders_per_instrument_max: risk.open_orders_max,
-            ..RiskLimits::default()
-        },
+        limits: risk.limits(instruments.iter().next().map(|it| it.quote).unwrap_or_default()),
         execution: ExecutionConfig {
             instance,
             epoch,
