@@ -276,12 +276,12 @@ impl ParentBook {
         }
     }
 
-    /// Begins a run: whatever failed before may be tried again, and each parent is looked at.
+    /// Begins a run: what is here was begun by a former process, and what failed then may be tried again.
     pub fn begin(&mut self) {
-        for parent in self.parents.values_mut().filter(|parent| parent.end.is_none()) {
-            (parent.failures, parent.retry_at, parent.has_given_up) = (0, Timestamp::ZERO, false);
-            self.dirty.push(parent.id);
+        for parent in self.parents.values_mut() {
+            parent.is_restored = true;
         }
+        self.resume();
     }
 
     /// Puts a child on its parent's list. It counts from the moment at which the order manager has it.
@@ -417,7 +417,10 @@ impl ParentBook {
 
     /// A person says that it may be tried again.
     pub fn resume(&mut self) {
-        self.begin();
+        for parent in self.parents.values_mut().filter(|parent| parent.end.is_none()) {
+            (parent.failures, parent.retry_at, parent.has_given_up) = (0, Timestamp::ZERO, false);
+            self.dirty.push(parent.id);
+        }
     }
 
     /// The ids that are to be looked at, in their order and once each.

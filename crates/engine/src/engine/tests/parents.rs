@@ -5,6 +5,8 @@ use keel_execution::parents::{ParentNews, ParentRecord, Role};
 use keel_model::parent::{Bracket, Iceberg, Oco, ParentEnd, ParentId, ParentPlan, Twap};
 use keel_model::{NotSentReason, Reject, RejectReason};
 
+mod random;
+
 impl Desk {
     /// Lets the strategy ask for a plan.
     fn plan(&mut self, plan: impl Into<ParentPlan>) -> ParentId {
