@@ -4,6 +4,9 @@
 //! is that of the population. Invariants: `value` is `None` until `warm_up` values came; a value that is not finite is
 //! ignored (V-25); window sums are taken anew once per window, so that rounding errors cannot pile up.
 
+/// The same indicators over whole series at once.
+#[allow(clippy::indexing_slicing, reason = "blocks of a fixed size and ranges that were checked at the door")]
+pub mod batch;
 mod channels;
 mod moving;
 mod oscillators;
