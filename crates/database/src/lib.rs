@@ -20,6 +20,9 @@ pub mod pool;
 mod project;
 /// The projection as a task.
 pub mod projection;
+/// Questions that people ask.
+pub mod query;
+mod rebuild;
 mod retry;
 mod schema;
 mod tables;
@@ -31,5 +34,7 @@ pub use owners::OwnerUse;
 pub use pool::{Database, DatabaseOptions, OwnedConnection, PoolStatus};
 pub use project::JournalSource;
 pub use projection::{Projection, ProjectionParts, ProjectionStatus, ResourceSample};
+pub use query::{JournalRow, TradeRow};
+pub use rebuild::{Rebuilt, rebuild};
 pub use schema::SCHEMA_VERSION;
 pub use timings::TimingSummary;

@@ -152,6 +152,40 @@ impl Database {
         }
     }
 
+    /// Like [`Self::open`]; a damaged SQLite file is moved aside first. Answers where it is now.
+    pub async fn open_anew(options: DatabaseOptions) -> Result<(Self, Option<PathBuf>), DbError> {
+        let path = options.address.path().map(std::path::Path::to_path_buf);
+        let is_damaged = path.as_ref().is_some_and(|path| {
+            path.exists() && matches!(crate::place::look(path), Err(DbError::Corrupt { .. }))
+        });
+        let database = Self::open_lazy(options)?;
+        let prepared = if is_damaged {
+            Err(DbError::Corrupt { what: "open the database".into(), cause: "it is damaged".into() })
+        } else {
+            database.prepare().await
+        };
+        match prepared {
+            Ok(()) => Ok((database, None)),
+            Err(DbError::Corrupt { .. }) if path.is_some() => {
+                let aside = database.replace_file().await?;
+                database.prepare().await?;
+                Ok((database, aside))
+            }
+            Err(error) => {
+                drop(database.close(CLOSE_OLD_LIMIT).await);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up waiting for connections that do not close: their sockets go with whoever holds them.
+    pub fn abandon(&self) {
+        self.inner.closing.cancel();
+        if let Some(lease) = self.inner.lease.lock().take() {
+            lease.close();
+        }
+    }
+
     /// Brings the schema up to date; twice is the same as once.
     pub async fn prepare(&self) -> Result<(), DbError> {
         let options = &self.inner.options;

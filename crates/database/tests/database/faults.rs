@@ -1,0 +1,1 @@
+//! Databases that are locked, gone, damaged, full or away.
