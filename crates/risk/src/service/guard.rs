@@ -557,7 +557,6 @@ impl RiskService {
         price: i64,
         fee: i128,
     ) {
-        self.guards.now = self.guards.now.max(fill.ts_event);
         let Some(row) = self.rows.get(fill.instrument.index()).filter(|row| !row.is_foreign_quote) else { return };
         let scale = row.price_scale + row.quantity_scale;
         let cell_fill = CellFill { signed, price, fee, scale, dust: row.dust() };

@@ -8,6 +8,7 @@ use keel_model::{
     OrderType, TradeId,
 };
 
+mod guards;
 mod properties;
 
 const BTC: InstrumentId = InstrumentId(0);
