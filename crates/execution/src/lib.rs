@@ -12,6 +12,8 @@
 
 /// What the manager asks for and tells.
 pub mod action;
+/// The sub-machine of a cancel as a table.
+pub mod cancel;
 /// Time limits, schedules and bounds.
 pub mod config;
 /// A hasher without a random seed, so that two runs are the same run.
@@ -28,6 +30,7 @@ pub mod state;
 pub mod trades;
 
 pub use action::{Alarm, Change, OrderAction};
+pub use cancel::CancelStep;
 pub use config::{ConfigError, ExecutionConfig, UnknownRule};
 pub use manager::{Counters, ExecutionError, OrderManager, SettleError};
 pub use order::{CancelState, Order};

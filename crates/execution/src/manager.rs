@@ -1,9 +1,10 @@
 //! The order manager: orders in, evidence in; requests and news out.
 
 use crate::action::{Alarm, Change, OrderAction};
+use crate::cancel::CancelStep;
 use crate::config::ExecutionConfig;
 use crate::hash::FixedMap;
-use crate::order::{CancelState, Order};
+use crate::order::Order;
 use crate::state::{Next, OrderState, Step, next};
 use crate::trades::TradeMemory;
 use keel_model::{
@@ -130,7 +131,7 @@ impl OrderManager {
         self.book_intent(replace.get().new, now)?;
         if let Some(old) = self.order_mut(replace.get().cancel.client_order_id) {
             old.is_cancel_wanted = true;
-            old.cancel = CancelState::Sent;
+            old.step_cancel(CancelStep::Asked);
             old.cancel_retry.sent = now;
         }
         Ok(replace)
@@ -157,10 +158,9 @@ impl OrderManager {
             return None;
         }
         order.is_cancel_wanted = true;
-        if order.cancel == CancelState::Sent || order.cancel == CancelState::Acked {
+        if !order.step_cancel(CancelStep::Asked) {
             return None;
         }
-        order.cancel = CancelState::Sent;
         order.cancel_retry.sent = now;
         order.cancel_retry.due = Timestamp::ZERO;
         Some(order.cancel_request())
@@ -236,11 +236,15 @@ impl OrderManager {
         order.cancel_retry.sent = Timestamp::ZERO;
         match outcome {
             CancelOutcome::Canceled(snapshot) => {
-                order.cancel = CancelState::Acked;
+                order.step_cancel(CancelStep::Canceled);
                 self.on_snapshot(snapshot, Some(id), now, out);
+                if let Some(order) = self.order_mut(id).filter(|order| order.state == OrderState::Live) {
+                    // Cancelled, it says, and shows an order that works: the order itself is asked.
+                    order.query.start(now);
+                }
             }
             CancelOutcome::Rejected(reject) => {
-                order.cancel = CancelState::Rejected;
+                order.step_cancel(CancelStep::Refused);
                 if !order.state.is_closed() {
                     // Over already, or not there yet: the order itself will tell.
                     order.query.start(now);
@@ -248,7 +252,7 @@ impl OrderManager {
                 }
             }
             CancelOutcome::NotSent(_) | CancelOutcome::Unknown(_) => {
-                order.cancel = CancelState::Unknown;
+                order.step_cancel(CancelStep::Lost);
                 let pause_ms = order.cancel_retry.pause_ms(first_ms, pause_ms_max);
                 order.cancel_retry.due = now.plus(Duration::from_millis(pause_ms));
                 if let CancelOutcome::Unknown(reason) = outcome {
@@ -321,9 +325,7 @@ impl OrderManager {
             }
             OrderState::Live => {
                 order.query.stop();
-                if order.is_cancel_wanted && order.cancel == CancelState::Rejected {
-                    // The cancel came before the order; now it will be understood.
-                    order.cancel = CancelState::Unknown;
+                if order.is_cancel_wanted && order.step_cancel(CancelStep::Working) {
                     order.cancel_retry.due = now;
                 }
             }

@@ -1,5 +1,6 @@
 //! One order: what was asked for, what is known, and its sub-machines for cancel, questions and missing fills.
 
+use crate::cancel::CancelStep;
 use crate::state::OrderState;
 use keel_model::{
     CancelOrder, ClientOrderId, NewOrder, OrderPurpose, OrderStatus, Quantity, QueryOrder, Timestamp, VenueOrderId,
@@ -171,6 +172,13 @@ impl Order {
     #[must_use]
     pub fn is_protective(&self) -> bool {
         self.new.intent.purpose == OrderPurpose::Protective
+    }
+
+    /// Moves the cancel by its table; answers whether it moved.
+    pub(crate) fn step_cancel(&mut self, step: CancelStep) -> bool {
+        let before = self.cancel;
+        self.cancel = before.next(step);
+        before != self.cancel
     }
 
     pub(crate) fn cancel_request(&self) -> CancelOrder {

@@ -276,6 +276,13 @@ impl ParentBook {
         }
     }
 
+    /// Gives every parent to the strategy that stands for its own in this run.
+    pub fn reassign(&mut self, place: &dyn Fn(StrategyId) -> StrategyId) {
+        for parent in self.parents.values_mut() {
+            parent.strategy = place(parent.strategy);
+        }
+    }
+
     /// Begins a run: what is here was begun by a former process, and what failed then may be tried again.
     pub fn begin(&mut self) {
         for parent in self.parents.values_mut() {

@@ -2,13 +2,15 @@
 
 use super::{Actions, OrderManager};
 use crate::action::{Alarm, Change, OrderAction};
+use crate::cancel::CancelStep;
 use crate::config::UnknownRule;
 use crate::order::Order;
 use crate::state::{OrderState, Step};
 use keel_model::order::ReasonText;
 use keel_model::{
     ClientOrderId, ExecType, ExecutionReport, Fill, InstrumentId, NewOrder, OrderIntent, OrderPurpose, OrderSnapshot,
-    OrderStatus, OrderType, Quantity, QueryOutcome, Reject, RejectReason, TimeInForce, Timestamp, UnknownReason, VenueOrderId,
+    OrderStatus, OrderType, Quantity, QueryOutcome, Reject, RejectReason, TimeInForce, Timestamp, UnknownReason,
+    VenueOrderId,
 };
 use keel_risk::HOUSE;
 use std::time::Duration;
@@ -162,12 +164,10 @@ impl OrderManager {
 
     /// A cancel that was refused while the order was not there yet is sent again once the order is found open.
     fn follow_cancel(&mut self, id: ClientOrderId, now: Timestamp) {
-        use crate::order::CancelState;
         let (first_ms, max_ms) = (self.config.cancel_retry_ms, self.config.query_pause_ms_max);
         if let Some(order) = self.order_mut(id) {
-            let is_refused = order.is_cancel_wanted && order.cancel == CancelState::Rejected;
-            if is_refused && order.state == OrderState::Live {
-                order.cancel = CancelState::Unknown;
+            let is_wanted = order.is_cancel_wanted && order.state == OrderState::Live;
+            if is_wanted && order.step_cancel(CancelStep::Working) {
                 let pause_ms = order.cancel_retry.pause_ms(first_ms, max_ms);
                 order.cancel_retry.due = now.plus(Duration::from_millis(pause_ms));
             }

@@ -3,6 +3,7 @@
 
 use super::{Actions, ExecutionError, OrderManager};
 use crate::action::Change;
+use crate::cancel::CancelStep;
 use crate::order::CancelState;
 use crate::state::{OrderState, Step};
 use keel_model::{NewOrder, Timestamp, UnknownReason};
@@ -25,8 +26,8 @@ impl OrderManager {
             order.query.stop();
             order.fills.stop();
             order.cancel_retry.stop();
-            if order.cancel == CancelState::Sent {
-                order.cancel = CancelState::Unknown;
+            order.step_cancel(CancelStep::Restart);
+            if order.is_cancel_wanted && order.cancel == CancelState::Unknown {
                 order.cancel_retry.due = now;
             }
             match order.state {

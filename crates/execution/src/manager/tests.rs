@@ -225,7 +225,8 @@ fn name(event: &ExecutionEvent) -> String {
         }
         ExecutionEvent::Fills(fills) => format!("{} fills told", fills.len()),
         ExecutionEvent::OpenOrders(_, orders) => format!("{} open orders told", orders.len()),
-        ExecutionEvent::Balances { .. } => "balances".to_owned(),
+        ExecutionEvent::FillsOf { fills, .. } => format!("{} fills told", fills.len()),
+        ExecutionEvent::Balances { .. } | ExecutionEvent::Transfer { .. } => "balances".to_owned(),
     }
 }
 

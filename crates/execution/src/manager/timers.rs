@@ -3,6 +3,7 @@
 
 use super::{Actions, OrderManager};
 use crate::action::{Alarm, Change, OrderAction};
+use crate::cancel::CancelStep;
 use crate::order::{CancelState, Order};
 use crate::state::{OrderState, Step};
 use keel_model::{InstrumentId, OrderPurpose, Timestamp, UnknownReason};
@@ -63,16 +64,16 @@ impl OrderManager {
             && unfilled.is_some_and(|limit| now.since(order.ts_created) > ms(limit));
         if is_stale && !order.is_cancel_wanted {
             order.is_cancel_wanted = true;
-            order.cancel = CancelState::Unknown;
+            order.step_cancel(CancelStep::Wanted);
             order.cancel_retry.due = now;
         }
         if order.cancel == CancelState::Sent && now.since(order.cancel_retry.sent) > timeout {
-            order.cancel = CancelState::Unknown;
+            order.step_cancel(CancelStep::Lost);
             order.cancel_retry.due = now.plus(ms(order.cancel_retry.pause_ms(first_ms, max_ms)));
         }
         let may_cancel = order.state.may_fill() && order.is_cancel_wanted && order.cancel == CancelState::Unknown;
         if may_cancel && order.cancel_retry.is_running() && now >= order.cancel_retry.due {
-            order.cancel = CancelState::Sent;
+            order.step_cancel(CancelStep::Again);
             order.cancel_retry.due = Timestamp::ZERO;
             order.cancel_retry.sent = now;
             order.cancel_retry.attempts = order.cancel_retry.attempts.saturating_add(1);
