@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a [`Config`] holds can be acted upon; nothing behind it checks a range or parses a text again.
 
+mod guards;
 pub mod layers;
 pub mod schema;
 pub mod secrets;
@@ -114,6 +115,8 @@ pub struct RiskSettings {
     pub reference_age_max_ms: u64,
     /// Loss of one day.
     pub daily_loss_max: Notional,
+    /// Guards that watch over time, and protections.
+    pub guards: keel_risk::GuardLimits,
 }
 
 /// When is an order durable?
@@ -125,6 +128,21 @@ pub enum DurabilityChoice {
     Lease,
     /// Written, not forced.
     Process,
+}
+
+/// The database of people and queries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseSettings {
+    /// Where it is; shown without user and password.
+    pub address: keel_database::DatabaseAddress,
+    /// Most connections.
+    pub connections_max: u32,
+    /// Longest wait for one.
+    pub acquire_timeout: Duration,
+    /// Longest wait for a lock.
+    pub busy_timeout: Duration,
+    /// Behind for longer than this is told.
+    pub lag_alarm: Duration,
 }
 
 /// Starting again after a failure.
@@ -183,6 +201,10 @@ pub struct Config {
     pub recv_window: Duration,
     /// How long an accepted order may stay invisible at the venue; `None`: as the adapter says.
     pub staleness_bound: Option<Duration>,
+    /// How often the books are compared with the venue's.
+    pub reconcile_interval: Duration,
+    /// Does an order or a fill of somebody else hold its instrument?
+    pub holds_on_foreign: bool,
     /// Total limit of one request.
     pub request_timeout: Duration,
     /// What is traded.
@@ -197,6 +219,12 @@ pub struct Config {
     pub risk: RiskSettings,
     /// Durability of the journal.
     pub durability: DurabilityChoice,
+    /// Records between two snapshots; zero: never one.
+    pub snapshot_records: u64,
+    /// Segments of the journal that are kept in any case.
+    pub keep_segments: usize,
+    /// The database of people and queries; `None` without one.
+    pub database: Option<DatabaseSettings>,
     /// Latency of the embedded venue.
     pub simulation_latency: Duration,
     /// The recording, when one is traded.
@@ -273,9 +301,6 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
     let venue = venue(layers, &raw)?;
     check_mode(layers, mode, &venue, replay.is_some())?;
     check_account(&raw.run.account).map_err(|cause| refuse("run", "account", cause, "use letters, digits, - and _"))?;
-    let money = |section: &str, key: &str, text: &str| {
-        text.parse::<Notional>().map_err(|error| refuse(section, key, error.to_string(), "write an exact decimal"))
-    };
     Ok(Config {
         mode,
         duration: (raw.run.duration_s > 0.0).then(|| Duration::from_secs_f64(raw.run.duration_s)),
@@ -290,6 +315,8 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
         heartbeat: Duration::from_secs_f64(raw.run.heartbeat_s),
         worker_threads: raw.run.worker_threads_count,
         recv_window: Duration::from_millis(raw.venue.recv_window_ms),
+        reconcile_interval: Duration::from_secs_f64(raw.reconciliation.interval_s),
+        holds_on_foreign: raw.reconciliation.on_foreign == "hold",
         staleness_bound: Some(Duration::from_millis(raw.venue.staleness_bound_ms)).filter(|it| !it.is_zero()),
         request_timeout: Duration::from_millis(raw.venue.request_timeout_ms),
         symbols: symbols(layers, &raw)?,
@@ -299,16 +326,10 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
             is_ed25519: raw.credentials.key_type == "ed25519",
         },
         strategies: check_notionals(layers, &raw, strategies(layers, &raw)?)?,
-        risk: RiskSettings {
-            order_notional_max: money("risk", "order_notional_max_quote", &raw.risk.order_notional_max_quote)?,
-            position_notional_max: money("risk", "position_notional_max_quote", &raw.risk.position_notional_max_quote)?,
-            gross_exposure_max: money("risk", "gross_exposure_max_quote", &raw.risk.gross_exposure_max_quote)?,
-            reference_age_max_ms: raw.risk.reference_age_max_ms,
-            open_orders_max: u32::try_from(raw.risk.open_orders_max_count).unwrap_or(u32::MAX),
-            orders_per_s_max: u32::try_from(raw.risk.orders_per_s_max_count).unwrap_or(u32::MAX),
-            price_collar_bps: u32::try_from(raw.risk.price_collar_bps).unwrap_or(u32::MAX),
-            daily_loss_max: money("risk", "daily_loss_max_quote", &raw.risk.daily_loss_max_quote)?,
-        },
+        risk: guards::risk_settings(layers, &raw)?,
+        database: database(layers, &raw, mode)?,
+        snapshot_records: raw.journal.snapshot_records_count,
+        keep_segments: usize::try_from(raw.journal.keep_segments_count).unwrap_or(usize::MAX),
         durability: match raw.journal.durability.as_str() {
             "lease" => DurabilityChoice::Lease,
             "process" => DurabilityChoice::Process,
@@ -357,6 +378,31 @@ fn check_mode(layers: &Layers, mode: Mode, venue: &Venue, has_replay: bool) -> R
         )),
         _ => Ok(()),
     }
+}
+
+fn database(layers: &Layers, raw: &RawConfig, mode: Mode) -> Result<Option<DatabaseSettings>, LaunchError> {
+    let (own, base) = (&raw.database, PathBuf::from(&raw.run.data_dir));
+    let address = match own.url.as_str() {
+        "" => return Ok(None),
+        "sqlite" if mode == Mode::Live => {
+            keel_database::DatabaseAddress::file(base.join(format!("keel-live-{}.sqlite", raw.run.account)))
+        }
+        "sqlite" => keel_database::DatabaseAddress::file(base.join("keel-paper.sqlite")),
+        url => keel_database::DatabaseAddress::parse(url, &base).map_err(|error| {
+            LaunchError::config(
+                layers.origin("database", "url"),
+                format!("`database.url`: {error}"),
+                "or `sqlite` for a file in the data folder, or nothing for no database",
+            )
+        })?,
+    };
+    Ok(Some(DatabaseSettings {
+        address,
+        connections_max: own.connections_max_count,
+        acquire_timeout: Duration::from_millis(own.acquire_timeout_ms),
+        busy_timeout: Duration::from_millis(own.busy_timeout_ms),
+        lag_alarm: Duration::from_millis(own.lag_alarm_ms),
+    }))
 }
 
 fn check_account(account: &str) -> Result<(), String> {

@@ -7,6 +7,7 @@ pub mod ask;
 pub mod banner;
 pub mod confirm;
 pub mod control;
+pub mod database;
 pub mod emergency;
 pub mod folder;
 pub mod heartbeat;
@@ -204,6 +205,7 @@ fn orders_left(shared: &Shared) -> Vec<LeakSection> {
     vec![
         LeakSection::leak("orders of unknown state", left.unknown_orders),
         LeakSection::listed("orders kept", left.orders),
+        database::left(shared),
     ]
 }
 

@@ -123,6 +123,15 @@ schema! {
         /// Instruments to trade, by the venue's symbols.
         symbols: Vec<String> = "[\"BTCUSDT\", \"ETHUSDT\"]", Kind::Words;
     }
+    /// Comparing our books with the venue's: open orders, fills and balances, over connections of its own.
+    [reconciliation] RawReconciliation {
+        /// How often the books are compared while everything is well. A fill that the account stream kept silent about is
+        /// found after this time at the latest. They are compared at the start and after each loss of a stream in any case.
+        interval_s: f64 = "15.0", Kind::Real(1.0, 3600.0);
+        /// What an order or a fill of somebody else on this account does: `alarm` tells it; `hold` also takes nothing that
+        /// opens or adds in its instrument until a person has released it. It is never touched.
+        on_foreign: String = "\"alarm\"", Kind::Word(&["alarm", "hold"]);
+    }
     /// Where the keys are. The keys themselves never stand in this file.
     [credentials] RawCredentials {
         /// A TOML file with `api_key` and `api_secret` (or `private_key_file` for Ed25519). It must be a regular file of
@@ -192,12 +201,108 @@ schema! {
         reference_age_max_ms: u64 = "10000", Kind::Whole(100, 86_400_000);
         /// Loss of one UTC day at which no order that opens or adds is taken any more.
         daily_loss_max_quote: String = "\"1000\"", Kind::Decimal("1", "1000000000");
+        /// Fall of the profit from its height at which no order that opens or adds is taken any more; 0: no such limit.
+        drawdown_max_quote: String = "\"2000\"", Kind::Decimal("0", "1000000000");
+        /// Loss of one strategy on one UTC day that disables it until a person re-arms it; 0: no such limit.
+        strategy_daily_loss_max_quote: String = "\"0\"", Kind::Decimal("0", "1000000000");
+        /// Fall of one strategy's profit from its height that disables it until a person re-arms it; 0: no such limit.
+        strategy_drawdown_max_quote: String = "\"0\"", Kind::Decimal("0", "1000000000");
+        /// The most orders that one strategy places within any one second; 0: only the limit of all.
+        strategy_orders_per_s_max_count: u64 = "0", Kind::Whole(0, 10_000);
+        /// So often may one strategy fill and enter again within `reentry_window_s`; once more disables it until a person
+        /// re-arms it. 0: no such limit.
+        reentries_max_count: u64 = "1000", Kind::Whole(0, 10_000);
+        /// Window of the limit above.
+        reentry_window_s: u64 = "60", Kind::Whole(0, 604_800);
+        /// The most orders within `count_window_s` that nothing has filled; 0: no such limit.
+        unfilled_orders_max_count: u64 = "1000", Kind::Whole(0, 10_000);
+        /// The most cancels per hundred orders within `count_window_s`; 0: no such limit.
+        cancel_ratio_max_percent: u64 = "0", Kind::Whole(0, 10_000);
+        /// The ratio counts from this many orders on.
+        cancel_ratio_orders_min_count: u64 = "100", Kind::Whole(1, 10_000);
+        /// Window of the limits of unfilled orders and of cancels.
+        count_window_s: u64 = "10", Kind::Whole(0, 604_800);
+        /// Window of the collar and of the volatility breaker below.
+        price_window_s: u64 = "60", Kind::Whole(0, 604_800);
+        /// How far above the lowest price of the window a buy, and below the highest a sell, may be; 0: no such limit.
+        window_collar_bps: u64 = "1000", Kind::Whole(0, 10_000);
+        /// A span of prices within the window that opens the instrument's volatility breaker; 0: no such breaker.
+        volatility_bps: u64 = "2000", Kind::Whole(0, 10_000);
+        /// This many refused orders within `order_errors_window_s` open the breaker of order errors; 0: no such breaker.
+        order_errors_max_count: u64 = "10", Kind::Whole(0, 10_000);
+        /// Window of the breaker of order errors.
+        order_errors_window_s: u64 = "60", Kind::Whole(0, 604_800);
+        /// This many requests without a sure answer within `venue_errors_window_s` open the breaker of venue errors; 0: no
+        /// such breaker.
+        venue_errors_max_count: u64 = "3", Kind::Whole(0, 10_000);
+        /// Window of the breaker of venue errors.
+        venue_errors_window_s: u64 = "30", Kind::Whole(0, 604_800);
+        /// This many losing trades in a row open the breaker of losses; 0: no such breaker.
+        loss_streak_max_count: u64 = "0", Kind::Whole(0, 10_000);
+        /// An open breaker of errors or volatility tries one small order after this time; 0: only a person closes it.
+        breaker_timeout_s: u64 = "60", Kind::Whole(0, 604_800);
+        /// The same for the breakers of losses: streak, day, drawdown; 0: only a person closes them.
+        loss_breaker_timeout_s: u64 = "0", Kind::Whole(0, 604_800);
+        /// The most that an order that tries out a breaker may be worth.
+        breaker_probe_max_quote: String = "\"1000\"", Kind::Decimal("0", "1000000000");
+        /// The account stream gone for longer than this: orders that would open or add are cancelled; 0: they stay.
+        cancel_on_disconnect_s: u64 = "30", Kind::Whole(0, 604_800);
+        /// The farthest the venue's clock may be off, or unknown, before nothing that opens or adds is taken; 0: no such limit.
+        clock_offset_max_ms: u64 = "5000", Kind::Whole(0, 86_400_000);
+    }
+    /// Locks after losing trades. A trade is a round trip: from nothing held to nothing held. A count, time or limit of 0
+    /// switches a protection off.
+    [protections] RawProtections {
+        /// After each trade its instrument rests this long.
+        cooldown_s: u64 = "0", Kind::Whole(0, 604_800);
+        /// This many trades that ended in a protective stop, on one instrument within the window below, lock it.
+        stop_loss_max_count: u64 = "0", Kind::Whole(0, 252);
+        /// Window of the limit above.
+        stop_loss_window_s: u64 = "3600", Kind::Whole(0, 604_800);
+        /// How long it locks.
+        stop_loss_lock_s: u64 = "1800", Kind::Whole(0, 604_800);
+        /// The sum of closed trades may fall this far from its height within the window below before everything is locked.
+        drawdown_max_quote: String = "\"0\"", Kind::Decimal("0", "1000000000");
+        /// Window of the limit above.
+        drawdown_window_s: u64 = "86400", Kind::Whole(0, 604_800);
+        /// How long it locks.
+        drawdown_lock_s: u64 = "3600", Kind::Whole(0, 604_800);
+        /// An instrument with at least this many trades within the window below must have earned `low_profit_min_quote`.
+        low_profit_trades_count: u64 = "0", Kind::Whole(0, 252);
+        /// The least that those trades must have earned together.
+        low_profit_min_quote: String = "\"0\"", Kind::Decimal("-1000000000", "1000000000");
+        /// Window of the limit above.
+        low_profit_window_s: u64 = "86400", Kind::Whole(0, 604_800);
+        /// How long it locks.
+        low_profit_lock_s: u64 = "3600", Kind::Whole(0, 604_800);
     }
     /// The journal, the authority on what was done.
     [journal] RawJournal {
         /// `power`: every order is on the disk before it is sent. `lease`: only a block of order ids is. `process`:
         /// written, not forced to the disk; survives a crash of the program, not of the machine.
         durability: String = "\"power\"", Kind::Word(&["power", "lease", "process"]);
+        /// A snapshot of the state is taken after so many records, beside trading, and at the end of a run; the next start
+        /// reads the newest one and what came after it. 0: never, each start reads the whole journal.
+        snapshot_records_count: u64 = "100000", Kind::Whole(0, 1_000_000_000);
+        /// So many segments of 16 MiB stay even where a snapshot stands for them; older ones are removed. What is removed
+        /// can no longer be exported or rebuilt into a database.
+        keep_segments_count: u64 = "64", Kind::Whole(1, 1_000_000);
+    }
+    /// The database that shows orders, fills, positions and decisions to people and queries. It follows the journal and can be
+    /// built again from it at any time; trading never waits for it.
+    [database] RawDatabase {
+        /// `sqlite` keeps a file in the data folder. Or an address: "sqlite:///folder/file.sqlite", or
+        /// "postgres://user:password@host:5432/name" (better in the variable KEEL__DATABASE__URL than in a file). Paper and
+        /// live never share one. Empty: none.
+        url: String = "\"sqlite\"", Kind::Text;
+        /// The most connections at once.
+        connections_max_count: u32 = "4", Kind::Whole(1, 64);
+        /// Longest wait for a connection.
+        acquire_timeout_ms: u64 = "2000", Kind::Whole(10, 60_000);
+        /// Longest wait for another process's lock, in one attempt.
+        busy_timeout_ms: u64 = "250", Kind::Whole(1, 60_000);
+        /// Lagging behind the journal for longer than this raises an alarm.
+        lag_alarm_ms: u64 = "3000", Kind::Whole(100, 3_600_000);
     }
     /// The embedded simulated exchange.
     [simulation] RawSimulation {
@@ -281,7 +386,7 @@ mod tests {
 
     #[test]
     fn every_number_names_its_unit_and_every_key_is_documented() {
-        const UNITS: &[&str] = &["_s", "_ms", "_us", "_bps", "_count", "_quote"];
+        const UNITS: &[&str] = &["_s", "_ms", "_us", "_bps", "_count", "_quote", "_percent"];
         for section in SECTIONS {
             assert!(!section.doc.is_empty(), "{}", section.name);
             for key in section.keys {

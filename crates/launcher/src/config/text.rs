@@ -18,6 +18,14 @@ const LIVE: &[(&str, &str, &str)] = &[
     ("risk", "orders_per_s_max_count", "5"),
     ("risk", "price_collar_bps", "100"),
     ("risk", "daily_loss_max_quote", "\"50\""),
+    ("risk", "drawdown_max_quote", "\"100\""),
+    ("risk", "strategy_daily_loss_max_quote", "\"50\""),
+    ("risk", "reentries_max_count", "100"),
+    ("risk", "unfilled_orders_max_count", "50"),
+    ("risk", "window_collar_bps", "300"),
+    ("risk", "volatility_bps", "500"),
+    ("risk", "breaker_probe_max_quote", "\"20\""),
+    ("risk", "clock_offset_max_ms", "1000"),
     ("market_maker", "quote_notional_quote", "\"50\""),
     ("market_maker", "half_spread_bps", "5.0"),
     ("market_maker", "requote_bps", "2.0"),
@@ -104,11 +112,10 @@ fn shown_json(value: &Value) -> serde_json::Value {
 #[must_use]
 pub fn redact_url(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let (authority, path) =
-        rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, format!("/{path}")));
-    let host = authority.rsplit_once('@').map_or_else(|| authority.to_owned(), |(_, host)| format!("***@{host}"));
-    let path = path.split_once('?').map_or_else(|| path.clone(), |(path, _)| format!("{path}?***"));
-    format!("{scheme}://{host}{path}")
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+    // A password may hold a slash: whatever stands before the last @ is hidden.
+    let rest = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("***@{host}"));
+    format!("{scheme}://{rest}{query}")
 }
 
 #[cfg(test)]
@@ -162,12 +169,14 @@ mod tests {
 
     #[test]
     fn passwords_in_addresses_are_never_shown() {
-        let layers = parsed("[venue]\nrest_url = 'https://me:hunter2@host:1/p?signature=abc'\n");
+        let layers = parsed(
+            "[venue]\nrest_url = 'https://me:hunter2@host:1/p?signature=abc'\n[database]\nurl = 'postgres://me:hun/ter2@db/keel'\n",
+        );
         for text in [effective(&layers), effective_json(&layers).to_string()] {
-            assert!(
-                !text.contains("hunter2") && !text.contains("abc") && text.contains("https://***@host:1/p?***"),
-                "{text}"
-            );
+            assert!(!text.contains("hunter2") && !text.contains("ter2") && !text.contains("abc"), "{text}");
+            assert!(text.contains("https://***@host:1/p?***") && text.contains("postgres://***@db/keel"), "{text}");
         }
+        let config = validate(&layers).unwrap();
+        assert!(!format!("{config:?}").contains("ter2"), "X-02: a configuration may be logged");
     }
 }

@@ -1,6 +1,7 @@
 //! What a run is made of, where the start puts it and the stop plan finds it: a signal may come at any moment of the start,
 //! so each part is stored here before the start awaits again.
 
+use super::database::DatabasePart;
 use super::observe::Tally;
 use super::summary::LatencyLine;
 use crate::config::Config;
@@ -27,10 +28,12 @@ pub mod groups {
     pub const REQUESTS: &str = "requests";
     /// The embedded venue.
     pub const VENUE: &str = "venue";
+    /// The database's thread.
+    pub const STORE: &str = "store";
     /// What runs beside trading on the control thread: heartbeat line, escape path, engine watch.
     pub const BESIDE: &str = "beside";
     /// All of them, in the order of the last sweep.
-    pub const ALL: [&str; 6] = [MARKET, ACCOUNT, REQUESTS, VENUE, BESIDE, ENGINE];
+    pub const ALL: [&str; 7] = [MARKET, ACCOUNT, REQUESTS, VENUE, STORE, BESIDE, ENGINE];
 }
 
 /// Parts that exist so far.
@@ -44,6 +47,10 @@ pub struct Parts {
     pub journal: Option<Journal>,
     /// Takes snapshots of the journal.
     pub snapshots: Option<Snapshots>,
+    /// The database.
+    pub database: Option<DatabasePart>,
+    /// Its pool, once it was closed: what is still open in it is a leak.
+    pub closed_database: Option<keel_database::Database>,
     /// The engine's handle.
     pub engine: Option<CoordinatorHandle>,
     /// The escape path.

@@ -1,5 +1,6 @@
 //! The stop plan, step by step as in ARCHITECTURE.md, "Stopping".
 
+use super::database;
 use super::parts::{Shared, control_group, group, groups};
 use super::recover::REPLAY_JOURNAL;
 use super::start::OPEN_JOURNAL;
@@ -238,7 +239,9 @@ async fn flush_store(context: RunContext, shared: Shared, stop: StopContext) -> 
     helper_ended(&context, REPLAY_JOURNAL, &stop).await?;
     // The engine has ended; what it holds of the trading runtime goes before that is looked at for leaks.
     shared.release();
-    let Some(journal) = shared.parts.lock().journal.take() else { return Ok(()) };
+    let Some(journal) = shared.parts.lock().journal.take() else {
+        return database::finish(&context, &shared, &stop).await;
+    };
     journal.begin_close();
     while !journal.is_closed() {
         if stop.inner_limit().is_zero() {
@@ -248,10 +251,14 @@ async fn flush_store(context: RunContext, shared: Shared, stop: StopContext) -> 
     }
     let closed = journal.close(stop.inner_limit()).map_err(StopError::new);
     let snapshots = shared.parts.lock().snapshots.take();
-    if let Some(snapshots) = snapshots {
-        last_snapshot(snapshots, &stop).await;
-    }
-    closed
+    // Side by side: the last snapshot, and the last records on their way into the database.
+    let snapshot = async {
+        if let Some(snapshots) = snapshots {
+            last_snapshot(snapshots, &stop).await;
+        }
+    };
+    let ((), database) = tokio::join!(snapshot, database::finish(&context, &shared, &stop));
+    closed.and(database)
 }
 
 /// A last snapshot, in what is left of the step: without it the next start reads more.

@@ -38,6 +38,12 @@ impl EngineMaker {
         Self { shared: shared.clone(), instruments: instruments.clone(), config }
     }
 
+    /// Configuration of the order machine.
+    #[must_use]
+    pub const fn execution(&self) -> keel_execution::ExecutionConfig {
+        self.config.execution
+    }
+
     fn make(&self) -> Result<Engine, String> {
         let strategies = strategies::build(&self.shared.config, &self.instruments).map_err(|error| error.to_string())?;
         Engine::new(self.config.clone(), strategies).map_err(|error| error.to_string())

@@ -7,7 +7,7 @@ use super::observe;
 use super::parts::{Shared, control_group, group, groups};
 use super::venue::{VenueProcess, off_runtime, watch_end};
 use super::recover::{self, EngineMaker};
-use super::{banner, strategies, summary};
+use super::{database, banner, strategies, summary};
 use crate::config::secrets::Keys;
 use crate::config::{Config, DurabilityChoice, Venue};
 use crate::error::LaunchError;
@@ -65,9 +65,12 @@ async fn bring_up(
 ) -> Result<(), LaunchError> {
     prepare_for_the_worst(&context, &shared);
     // Side by side: the journal waits for the disk, the venue for its sockets.
-    let (journal, access) =
-        tokio::join!(open_journal(&context, &shared), market::open(&context, &shared, keys.as_ref()));
-    let ((journal, recovered), access) = (journal?, access?);
+    let (journal, access, database) = tokio::join!(
+        open_journal(&context, &shared),
+        market::open(&context, &shared, keys.as_ref()),
+        database::open(&context, &shared)
+    );
+    let ((journal, recovered), access, ()) = (journal?, access?, database?);
     shared.parts.lock().epoch = Some(recovered.epoch);
     shared.parts.lock().venue_name.clone_from(&access.name);
     let client = access.client();
@@ -227,6 +230,7 @@ impl Trading {
             EngineMaker::new(&self.shared, &self.instruments, connected.client.capabilities(), &recovered);
         let (engine, _) = recover::replay(&self.context, &self.journal, &recovered, &maker).await?;
         self.begin_session(&recovered).await?;
+        database::follow(&self.context, &self.shared, &self.journal, &recovered, maker.execution());
         let keys = Record::Strategies(engine.strategy_keys().to_vec());
         drop(self.journal.append(&keys).map_err(|error| LaunchError::start("journal", error))?);
         recover::start_snapshots(&self.context, &self.journal, &recovered, &maker)?;
