@@ -37,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "keel-backtest",
         &["keel-model", "keel-marketdata", "keel-sim", "keel-engine", "keel-strategy", "keel-risk", "keel-execution"],
     ),
+    ("keel-faultproxy", &["keel-lifecycle"]),
     ("keel-crashtest", &["keel-model", "keel-lifecycle", "keel-store"]),
     ("keel-report", &[]),
     ("keel", &["keel-model", "keel-marketdata", "keel-strategy"]),

@@ -65,12 +65,12 @@ impl Phase {
     #[must_use]
     pub fn run(self) -> Run {
         match self {
-            Self::Submit => run(FAR, "0.1", "keep"),
-            Self::Fill => run(BUSY, "0.3", "cancel-entries"),
-            Self::Cancel => run(RESTLESS, "0.2", "cancel-all"),
-            Self::Boot => run(IDLE, "0.05", "keep"),
-            Self::Shutdown => run(BUSY, "0.1", "flatten"),
-            Self::Snapshot => run(IDLE, "0.05", "cancel-all"),
+            Self::Submit => run(FAR, "0.3", "keep"),
+            Self::Fill => run(BUSY, "0.5", "cancel-entries"),
+            Self::Cancel => run(RESTLESS, "0.35", "cancel-all"),
+            Self::Boot => run(IDLE, "0.25", "keep"),
+            Self::Shutdown => run(BUSY, "0.3", "flatten"),
+            Self::Snapshot => run(IDLE, "0.25", "cancel-all"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a run is struck: at the n-th system call of a kind, by `strace`'s fault injection.
 //!
-//! `strace` counts system calls per thread; the first thread that gets to its n-th is struck. So that no thread hides another,
+//! Calls are counted without `--seccomp-bpf`, under which injections are lost. `strace` counts per thread; the first thread that gets to its n-th is struck. So that no thread hides another,
 //! a kind can be narrowed to the files it is about, and the launcher is run with one worker.
 
 use crate::error::CrashError;
@@ -103,7 +103,7 @@ impl Strike {
             Effect::Slow(us) => format!("inject={call}:delay_exit={us}:when={n}+"),
         };
         let mut command = Command::new("strace");
-        command.args(["-f", "--seccomp-bpf", "-qqq", "-e", "signal=none", "-s", "0", "-o"]).arg(trace);
+        command.args(["-f", "-qqq", "-e", "signal=none", "-s", "0", "-o"]).arg(trace);
         command.args(["-e", &format!("trace={call}"), "-e", &inject]);
         for file in self.surface.files {
             let path = match file.strip_prefix("DATA") {
