@@ -73,7 +73,9 @@ fn rc_22_status_shows_state_orders_positions_streams_and_journal() {
     assert_eq!(now["status"]["operator"]["streams"].as_array().unwrap().len(), 3);
     assert!(now["journal"]["records"].as_u64().unwrap() > 0, "{now:#}");
     let text = launcher.run(&["status"]).expect_code(0).stdout;
-    for line in ["state", "active", "stream account", "open orders:", "positions:", "position without protection:", "held"] {
+    for line in
+        ["state", "active", "stream account", "open orders:", "positions:", "position without protection:", "held"]
+    {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }
     end(running);
@@ -89,8 +91,13 @@ fn rc_21_pause_stops_new_exposure_and_resume_ends_it() {
     assert_eq!(paused["status"]["operator"]["is_paused"], true);
     let sent = paused["status"]["orders_total"].as_u64().unwrap();
     std::thread::sleep(Duration::from_millis(700));
-    // What only reduces may still be sent; a market maker without a position sends nothing at all.
-    assert!(status(&launcher)["status"]["orders_denied"].as_u64().unwrap() > 0);
+    let later = status(&launcher);
+    let entries = |now: &Value| {
+        let orders = now["status"]["open_orders"].as_array().unwrap().clone();
+        orders.iter().filter(|order| order["purpose"] == "Entry").map(|order| order["client_order_id"].clone()).collect()
+    };
+    let (before, after): (Vec<Value>, Vec<Value>) = (entries(&paused), entries(&later));
+    assert!(after.iter().all(|id| before.contains(id)), "an entry was placed under a pause: {later:#}");
     let json = launcher.run(&["resume", "--json"]).expect_code(0).stdout;
     let answer: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&answer["outcome"], &answer["protocol"]), (&"confirmed".into(), &1.into()));
@@ -138,7 +145,8 @@ fn flatten_of_one_instrument_holds_it_and_leaves_the_others_trading() {
     assert_eq!(now["status"]["holds"][0]["cause"], "operator", "{now:#}");
     assert_eq!(now["status"]["operator"]["is_paused"], false);
     let sent = now["status"]["orders_total"].as_u64().unwrap();
-    let later = until(&launcher, "orders of the other", |now| now["status"]["orders_total"].as_u64().unwrap() > sent + 4);
+    let later =
+        until(&launcher, "orders of the other", |now| now["status"]["orders_total"].as_u64().unwrap() > sent + 4);
     let orders = later["orders"].as_array().unwrap();
     assert!(orders.iter().all(|order| !order.as_str().unwrap().contains("BTCUSDT")), "{later:#}");
     launcher.run(&["release", "ETHUSDT"]).expect_code(1);
@@ -418,7 +426,11 @@ fn o_05(trigger: impl FnOnce(&Launcher, &Running), says: &str) {
     again.until("HALTED by an emergency stop, triggered by");
     again.until("trading: HALTED");
     let now = until(&launcher, "a halted engine", |now| now["status"]["operator"]["is_emergency"] == true);
-    assert_eq!((now["gate"].as_str(), now["status"]["trading_state"].as_str()), (Some("shut"), Some("halted")), "{now:#}");
+    assert_eq!(
+        (now["gate"].as_str(), now["status"]["trading_state"].as_str()),
+        (Some("shut"), Some("halted")),
+        "{now:#}"
+    );
     assert_eq!(now["status"]["orders_total"], 0);
     let text = launcher.run(&["status"]).expect_code(0).stdout;
     assert!(text.contains("HALTED by an emergency stop"), "{text}");
@@ -435,7 +447,9 @@ fn o_05(trigger: impl FnOnce(&Launcher, &Running), says: &str) {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
-    assert!(kept.iter().any(|name| name.starts_with("emergency-")) && !kept.iter().any(|name| name == "EMERGENCY.json"));
+    assert!(
+        kept.iter().any(|name| name.starts_with("emergency-")) && !kept.iter().any(|name| name == "EMERGENCY.json")
+    );
     end(venue);
 }
 
@@ -444,7 +458,8 @@ fn o_05_rc_18_emergency_stop_by_verb_is_confirmed_latched_and_outlives_a_restart
     o_05(
         |launcher, _| {
             let told = launcher.run(&["emergency-stop", "--reason", "the test wants it"]).expect_code(0).stdout;
-            for line in ["the latch is on disk", "people were told", "no order of ours is open and no position is held"] {
+            for line in ["the latch is on disk", "people were told", "no order of ours is open and no position is held"]
+            {
                 assert!(told.contains(line), "{told}");
             }
             // Again: single flight, and it says since when.
@@ -536,5 +551,73 @@ fn the_report_of_each_run_on_an_account_is_kept() {
     assert_eq!(names.len(), 2, "{names:?}");
     let last = std::fs::read_to_string(reports.join(&names[1])).unwrap();
     assert_eq!(last, std::fs::read_to_string(reports.with_file_name("report.json")).unwrap());
+    end(venue);
+}
+
+// ── Live arming ──
+
+/// The live command with keys, not confirmed by name.
+fn live_unnamed(launcher: &Launcher, url: &str, verb: &[&str], extra: &[&str]) -> Ended {
+    let mut arguments = verb.to_vec();
+    arguments.extend(["--live", "--venue", url, "--duration", "1"]);
+    arguments.extend_from_slice(extra);
+    let mut command = launcher.command(&arguments);
+    command.env("KEEL_API_KEY", KEY).env("KEEL_API_SECRET", SECRET);
+    Running::start(command).wait()
+}
+
+fn code_of(ended: &Ended) -> String {
+    ended.line("code:")
+}
+
+#[test]
+fn rc_22_x_19_live_trading_is_armed_in_two_steps_and_stays_so_over_restarts() {
+    let launcher = Launcher::new();
+    let (venue, url) = venue(&launcher);
+    live_unnamed(&launcher, &url, &[], &[]).expect_code(1).expect_stderr("was not confirmed; nothing was sent");
+    let shown = live_unnamed(&launcher, &url, &["arm"], &[]).expect_code(0);
+    for what in ["account", "venue", "key fingerprint", "limits hash", "configuration hash", "binary hash"] {
+        assert!(shown.stdout.contains(what), "{what}\n{}", shown.stdout);
+    }
+    assert!(!shown.stdout.contains(KEY) && !shown.stderr.contains(SECRET), "a key is shown");
+    // One step alone arms nothing.
+    live_unnamed(&launcher, &url, &[], &[]).expect_code(1);
+    launcher.run(&["confirm", "WRONGONE"]).expect_code(1).expect_stderr("the code is wrong; 2 tries are left");
+    launcher.run(&["confirm", &code_of(&shown)]).expect_code(0);
+    launcher.run(&["confirm", &code_of(&shown)]).expect_code(1).expect_stderr("nothing waits for a code");
+    for _ in 0..2 {
+        let ended = live_unnamed(&launcher, &url, &[], &[]).expect_code(0);
+        assert!(ended.stderr.contains("is armed since") && ended.number("orders:") > 0, "{}", ended.stderr);
+    }
+    // The wrong account's name is refused, armed or not.
+    live_unnamed(&launcher, &url, &[], &["--confirm-live", "other"]).expect_code(1);
+    live_unnamed(&launcher, &url, &["disarm"], &[]).expect_code(0);
+    live_unnamed(&launcher, &url, &[], &[]).expect_code(1).expect_stderr("was not confirmed");
+    end(venue);
+}
+
+#[test]
+fn rc_24_o_04_any_change_disarms_and_the_message_names_it() {
+    let launcher = Launcher::new();
+    let (venue, url) = venue(&launcher);
+    let arm = || {
+        let shown = live_unnamed(&launcher, &url, &["arm"], &[]).expect_code(0);
+        launcher.run(&["confirm", &code_of(&shown)]).expect_code(0);
+    };
+    arm();
+    let told = live_unnamed(&launcher, &url, &[], &["--on-exit", "keep"]).expect_code(1);
+    assert!(told.stderr.contains("run.on_exit: armed for \"cancel-entries\", now \"keep\""), "{}", told.stderr);
+    assert!(told.stderr.contains("Nothing was sent"), "{}", told.stderr);
+    // Changing it back does not arm again.
+    live_unnamed(&launcher, &url, &[], &[]).expect_code(1).expect_stderr("was not confirmed");
+    arm();
+    // Another key on the same account name, as when the testnet's keys are gone and the real ones are there (O-04).
+    let mut command = launcher.command(&["--live", "--venue", &url, "--duration", "1"]);
+    command.env("KEEL_API_KEY", "another-key").env("KEEL_API_SECRET", SECRET);
+    Running::start(command).wait().expect_code(1).expect_stderr("key: armed for");
+    arm();
+    let named = live_unnamed(&launcher, &url, &[], &["--strategy", "idle", "--confirm-live", "paper"]).expect_code(0);
+    assert!(named.stderr.contains("is no longer armed: strategy.names"), "{}", named.stderr);
+    launcher.run(&["arm"]).expect_code(1).expect_stderr("paper needs no arming");
     end(venue);
 }

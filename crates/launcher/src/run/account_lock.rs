@@ -176,7 +176,8 @@ mod tests {
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         std::fs::write(&file, "").unwrap();
         for (folder, why) in [(open, "chmod 700"), (link, "no folder"), (file, "no folder")] {
-            let message = take_in(std::slice::from_ref(&folder), &live("https://x"), &keys("k")).unwrap_err().to_string();
+            let message =
+                take_in(std::slice::from_ref(&folder), &live("https://x"), &keys("k")).unwrap_err().to_string();
             assert!(message.contains(why) && message.contains("does not begin"), "{message}");
         }
     }

@@ -287,7 +287,7 @@ async fn ask_streams(
         Ok(connected) => connected,
         Err(error) => return rows.lock().push(Row { what: "streams", is_good: false, detail: error.to_string() }),
     };
-    shared.parts.lock().clients.push(connected.escape_client);
+    shared.parts.lock().clients.extend([connected.client, connected.books_client, connected.escape_client]);
     let seen = Arc::new(Seen::default());
     let began = context.clock.mono_ns();
     let (market_feed, account_feed) = (connected.market_feed, connected.account_feed);
