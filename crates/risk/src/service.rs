@@ -122,8 +122,9 @@ impl RiskService {
         }
     }
 
-    /// Reviews the new half of a cancel-replace. What the old order holds is counted as given back, since the venue places
-    /// the new one only after the old one is gone; its reservation stays until its end is known.
+    /// Reviews the new half of a cancel-replace. Funds that the old order holds are counted as given back, since the venue
+    /// places the new one only after the old one is gone; what it may still fill until then is not (V-13, V-07). Its
+    /// reservation stays until its end is known.
     pub fn review_replace(&mut self, replace: ReplaceOrder, now: Timestamp) -> Result<Approved<ReplaceOrder>, Denied> {
         let credit = self.credit_of(replace.cancel.instrument, replace.cancel.client_order_id);
         let credit =
@@ -183,7 +184,7 @@ impl RiskService {
             return Err(DenyReason::Rate);
         }
         if !is_reducing {
-            self.check_opening(row, &sized, intent.reduce_only, credit)?;
+            self.check_opening(row, &sized, intent.reduce_only)?;
             self.guards.check(row, order, &sized, value, counts, now)?;
         }
         self.check_open_orders(row, credit)?;
@@ -200,7 +201,7 @@ impl RiskService {
 
     /// What holds only for orders that open or add: state, latches, freezes, position and exposure.
     #[inline]
-    fn check_opening(&self, row: &Row, order: &Sized, reduce_only: bool, credit: &Credit) -> Result<(), DenyReason> {
+    fn check_opening(&self, row: &Row, order: &Sized, reduce_only: bool) -> Result<(), DenyReason> {
         if reduce_only {
             return Err(DenyReason::NotReducing);
         }
@@ -216,7 +217,8 @@ impl RiskService {
         if row.is_foreign_quote {
             return Err(DenyReason::ForeignQuote);
         }
-        let projected = row.projected(Some(order), credit).ok_or(DenyReason::Overflow)?;
+        // An order that is being replaced may fill until it is gone, and the new one all the same: both count.
+        let projected = row.projected(Some(order), &Credit::default()).ok_or(DenyReason::Overflow)?;
         if projected > row.position_quantity_max {
             return Err(DenyReason::Position);
         }
