@@ -1,6 +1,6 @@
 //! Configuration and why an engine cannot be made.
 
-use keel_execution::{ConfigError, ExecutionConfig};
+use keel_execution::{ConfigError, ExecutionConfig, Timeouts};
 use keel_marketdata::BarError;
 use keel_model::Instruments;
 use keel_risk::{RiskError, RiskLimits};
@@ -22,6 +22,10 @@ pub struct EngineConfig {
     pub reconcile_timeout_ms: u64,
     /// Does an order or a fill of somebody else on this account hold the instrument? It is told in any case, and left alone.
     pub holds_on_foreign: bool,
+    /// How long orders may work without filling, by strategy; a strategy without an entry takes the limits of `execution`.
+    pub timeouts: Vec<Timeouts>,
+    /// After so many exits in a row that did not fill in time, what is left is closed at the market; zero means never.
+    pub exit_timeouts_max: u32,
     /// How often closing a position at the end is tried per instrument.
     pub flatten_attempts_max: u32,
 }
@@ -36,6 +40,8 @@ impl Default for EngineConfig {
             reconcile_interval_ms: 30_000,
             reconcile_timeout_ms: 10_000,
             holds_on_foreign: false,
+            timeouts: Vec::new(),
+            exit_timeouts_max: 0,
             flatten_attempts_max: 5,
         }
     }

@@ -4,11 +4,13 @@ use crate::config::{EngineConfig, EngineError};
 use crate::digest::{Bag, Part};
 use crate::ledger::BalanceLedger;
 use crate::outbox::{Notice, Outbox};
+use crate::owners::OwnerBook;
 use keel_execution::parents::ParentAction;
 use keel_execution::{OrderAction, OrderManager, ParentBook};
 use keel_marketdata::{BarBuilder, OrderBook};
 use keel_model::{
-    Event, ExecutionEvent, FeedState, InstrumentId, Instruments, ParentId, Portfolio, StrategyId, Timestamp, TradingState,
+    Event, ExecutionEvent, FeedState, InstrumentId, Instruments, ParentId, Portfolio, StrategyId, Timestamp,
+    TradingState,
 };
 use keel_risk::RiskService;
 use keel_strategy::{Context, Lent, OpenOrder, OrderIdGenerator, Strategy, StrategyRequest};
@@ -20,13 +22,14 @@ mod feeds;
 mod holds;
 mod market;
 mod operator;
-mod reconcile;
 mod parents;
+mod reconcile;
 mod recovery;
 mod requests;
 mod risk_glue;
 mod snapshot;
 mod status;
+mod unfilled;
 mod wind;
 
 pub use holds::HoldBook;
@@ -36,9 +39,9 @@ pub use status::MISSING;
 pub use wind::WindProgress;
 
 use actions::News;
+use emergency::Emergency;
 use recovery::{Cursor, Reconciliation, Replay};
 use status::Totals;
-use emergency::Emergency;
 use wind::Wind;
 
 /// How often strategies may answer news about their own requests within one event.
@@ -83,11 +86,15 @@ pub struct Engine {
     feeds: Vec<FeedState>,
     account_feed: FeedState,
     portfolio: Portfolio,
+    owners: OwnerBook,
+    /// What tells the strategies apart over restarts.
+    keys: Vec<String>,
     risk: RiskService,
     orders: OrderManager,
     parents: ParentBook,
     parents_dirty: Vec<ParentId>,
     parent_actions: Vec<ParentAction>,
+    exit_timeouts: unfilled::ExitTimeouts,
     strategies: Vec<Box<dyn Strategy>>,
     routes: Vec<Route>,
     bars: Vec<BarFeed>,
@@ -143,16 +150,21 @@ impl Engine {
         let mut risk = RiskService::new(config.limits.clone(), &instruments)?;
         risk.set_strategies(strategies.iter().map(|strategy| strategy.name()));
         let (routes, bars) = Self::route(&instruments, &strategies)?;
+        let mut orders = OrderManager::new(config.execution);
+        orders.set_timeouts(config.timeouts.clone());
         Ok(Self {
             books: instruments.iter().map(|instrument| OrderBook::new(instrument.id)).collect(),
             feeds: vec![FeedState::Live; instruments.len()],
             account_feed: FeedState::Live,
             portfolio: Portfolio::new(),
+            owners: OwnerBook::new(strategies.len()),
+            keys: crate::owners::keys(&strategies, &instruments),
             risk,
-            orders: OrderManager::new(config.execution),
+            orders,
             parents: ParentBook::default(),
             parents_dirty: Vec::new(),
             parent_actions: Vec::new(),
+            exit_timeouts: unfilled::ExitTimeouts::default(),
             ids: OrderIdGenerator::new(config.execution.instance, config.execution.epoch),
             cursors: vec![Cursor::default(); instruments.len()],
             instruments,
@@ -310,6 +322,7 @@ impl Engine {
         if self.risk.take_breach() {
             out.notify(Notice::DailyLoss { day_pnl: self.risk.day_pnl() });
         }
+        self.close_timed_out(out);
         self.step_parents(out);
         if self.wind.is_some() {
             self.wind_step(out);
@@ -334,6 +347,7 @@ impl Engine {
             instruments: &self.instruments,
             books: &self.books,
             portfolio: &self.portfolio,
+            own: self.owners.own(StrategyId(number)),
             open_orders: &self.open_views,
             ids: &mut self.ids,
             requests: &mut self.requests,
@@ -420,6 +434,12 @@ impl Engine {
         &self.portfolio
     }
 
+    /// Positions by strategy.
+    #[must_use]
+    pub const fn owners(&self) -> &OwnerBook {
+        &self.owners
+    }
+
     /// The instruments of the run.
     #[must_use]
     pub const fn instruments(&self) -> &Instruments {
@@ -442,6 +462,12 @@ impl Engine {
     #[must_use]
     pub const fn market_events(&self) -> u64 {
         self.market_events
+    }
+
+    /// What tells the strategies apart over restarts, by their id: name and symbols, and a number where that is not enough.
+    #[must_use]
+    pub fn strategy_keys(&self) -> &[String] {
+        &self.keys
     }
 
     /// Names of the strategies, by their id.

@@ -4,8 +4,8 @@ use crate::ledger::Difference;
 use keel_execution::parents::{ParentNews, ParentRecord, ParentState};
 use keel_execution::{Alarm, Change, OrderState, SettleError};
 use keel_model::{
-    Asset, BalanceCause, CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, Finding, InstrumentId, NewOrder, Notional, QueryOrder,
-    ReplaceOrder, Settlement, Side, StrategyId, StreamKind, Timestamp, TradingState,
+    Asset, BalanceCause, CancelOrder, ClientOrderId, ExitPolicy, FeedState, Fill, Finding, InstrumentId, NewOrder,
+    Notional, QueryOrder, ReplaceOrder, Settlement, Side, StrategyId, StreamKind, Timestamp, TradingState,
 };
 use keel_risk::{Approved, Denied};
 
@@ -189,6 +189,17 @@ pub enum Notice {
     /// A parent order changed in a way that must outlive a restart; the driver writes it into the journal, before the intents
     /// that follow.
     ParentRecord(ParentRecord),
+    /// An order has worked for too long without filling; its cancel is on the way.
+    Unfilled {
+        /// Our id.
+        id: ClientOrderId,
+        /// Whose order.
+        strategy: StrategyId,
+        /// Instrument.
+        instrument: InstrumentId,
+        /// What it was for.
+        purpose: keel_model::OrderPurpose,
+    },
     /// News about a parent order.
     Parent {
         /// About whom.

@@ -55,6 +55,11 @@ pub enum OrderAction {
         /// Our id.
         id: ClientOrderId,
     },
+    /// An order has worked for too long without filling and is cancelled.
+    Unfilled {
+        /// Our id.
+        id: ClientOrderId,
+    },
     /// Ask the venue about an order.
     Query(QueryOrder),
     /// Ask for the fills of an instrument since a time.

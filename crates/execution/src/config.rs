@@ -39,6 +39,10 @@ pub struct ExecutionConfig {
     pub cancel_retry_ms: u64,
     /// An entry order that is still open after this time is cancelled; `None` means never; unit: milliseconds.
     pub unfilled_timeout_ms: Option<u64>,
+    /// An exit order that is not a market order and is still open after this time is cancelled; `None` means never; unit:
+    /// milliseconds.
+    #[serde(default)]
+    pub exit_timeout_ms: Option<u64>,
     /// How far before an order's birth its trades are asked for, against clocks that differ; unit: milliseconds.
     pub fills_overlap_ms: u64,
     /// Unresolved for longer than this raises an alarm, once per order; unit: milliseconds.
@@ -64,6 +68,7 @@ impl Default for ExecutionConfig {
             query_timeout_ms: 5_000,
             cancel_retry_ms: 200,
             unfilled_timeout_ms: None,
+            exit_timeout_ms: None,
             fills_overlap_ms: 10_000,
             stuck_alarm_ms: 30_000,
             retention_ms: 24 * 3_600_000,
@@ -108,6 +113,7 @@ impl ExecutionConfig {
         range("query_timeout_ms", self.query_timeout_ms, 10, HOUR_MS)?;
         range("cancel_retry_ms", self.cancel_retry_ms, 1, HOUR_MS)?;
         range("unfilled_timeout_ms", self.unfilled_timeout_ms.unwrap_or(1), 1, 365 * 24 * HOUR_MS)?;
+        range("exit_timeout_ms", self.exit_timeout_ms.unwrap_or(1), 1, 365 * 24 * HOUR_MS)?;
         range("fills_overlap_ms", self.fills_overlap_ms, 0, HOUR_MS)?;
         range("stuck_alarm_ms", self.stuck_alarm_ms, 1, 24 * HOUR_MS)?;
         range("retention_ms", self.retention_ms, 60_000, 365 * 24 * HOUR_MS)?;

@@ -22,6 +22,9 @@ mod recovery;
 mod settle;
 mod snapshot;
 mod timers;
+mod unfilled;
+
+pub use unfilled::Timeouts;
 
 pub use settle::SettleError;
 
@@ -89,6 +92,9 @@ pub struct OrderManager {
     evicted: Vec<Order>,
     #[serde(skip)]
     scratch: Vec<u32>,
+    /// Limits of the strategies of this run, by their number.
+    #[serde(skip)]
+    timeouts: Vec<Timeouts>,
 }
 
 impl OrderManager {
@@ -111,6 +117,7 @@ impl OrderManager {
             venue_unsure_at: None,
             evicted: Vec::new(),
             scratch: Vec::with_capacity(64),
+            timeouts: Vec::new(),
         }
     }
 

@@ -97,6 +97,9 @@ pub struct Order {
     /// It was accepted once, and the venue has said for longer than its answers may lag that it does not know it. It is not
     /// closed by that: fills may still be owed.
     pub is_missing: bool,
+    /// Does a plan decide how long it works?
+    #[serde(default)]
+    pub is_planned: bool,
     pub(crate) ordinal: u64,
     /// It was not on a complete list of open orders, and the question about it is not answered yet.
     pub(crate) is_doubted: bool,
@@ -132,6 +135,7 @@ impl Order {
             ts_created: now,
             ts_changed: now,
             is_missing: false,
+            is_planned: false,
             ordinal,
             is_doubted: false,
             not_found_since: Timestamp::ZERO,

@@ -32,6 +32,7 @@ impl Engine {
                     self.open_views.push(super::requests::view(&new));
                 }
             }
+            OrderAction::Unfilled { id } => self.on_unfilled(id, out),
             OrderAction::Query(query) => out.push(Effect::Query(query)),
             OrderAction::FetchFills(instrument, since) => out.push(Effect::FetchFills(instrument, since)),
             OrderAction::Cancel(cancel) => out.push(Effect::Cancel(cancel)),
@@ -78,6 +79,9 @@ impl Engine {
             let reason = format!("fill {} of order {id} could not be booked: {error}", fill.trade_id);
             self.hold(fill.instrument, keel_model::HoldCause::Booking, reason, out);
             out.notify(Notice::Booking { instrument: Some(fill.instrument), error });
+        } else if let Err(error) = self.owners.book(strategy, fill) {
+            let reason = format!("whose fill {} of order {id} is could not be booked: {error}", fill.trade_id);
+            self.hold(fill.instrument, keel_model::HoldCause::Booking, reason, out);
         }
         let order = self.orders.get(id);
         let number = order.map_or(0, Order::ordinal);
@@ -92,6 +96,7 @@ impl Engine {
             fill.liquidity
         ));
         let Some((new, state, filled)) = order.map(|order| (order.new, order.state, order.filled)) else { return };
+        self.note_exit_fill(&new);
         out.notify(Notice::Fill { id, strategy: new.strategy, fill: *fill });
         self.news.push(News::Fill(new.strategy, id, *fill));
         if state == OrderState::Live {
@@ -134,7 +139,10 @@ impl Engine {
                 | OrderAction::CancelRejected { id, .. }
                 | OrderAction::Adopted { id } => self.sync_order(id),
                 OrderAction::Cancel(cancel) => self.sync_order(cancel.client_order_id),
-                OrderAction::Query(_) | OrderAction::FetchFills(..) | OrderAction::Alarm(_) => {}
+                OrderAction::Query(_)
+                | OrderAction::FetchFills(..)
+                | OrderAction::Unfilled { .. }
+                | OrderAction::Alarm(_) => {}
             }
         }
     }

@@ -157,6 +157,7 @@ impl Engine {
         self.parents.link(parent, client_order_id, role, intent.quantity);
         let new = NewOrder { client_order_id, strategy, ts_decided: self.now, intent };
         if self.submit(new, out) {
+            self.orders.leave_to_plan(client_order_id);
             self.note_order(client_order_id);
         } else {
             self.parents.note_denied(client_order_id, self.now);

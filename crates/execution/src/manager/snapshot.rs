@@ -2,9 +2,16 @@
 //! renumbered as this run numbers them.
 
 use super::OrderManager;
-use keel_model::InstrumentId;
+use keel_model::{InstrumentId, StrategyId};
 
 impl OrderManager {
+    /// Gives every order to the strategy that stands for its own in this run.
+    pub fn reassign(&mut self, place: &dyn Fn(StrategyId) -> StrategyId) {
+        for order in self.slots.iter_mut().flatten() {
+            order.new.strategy = place(order.new.strategy);
+        }
+    }
+
     /// Goes on with books that were saved. `renumber` answers this run's id of an instrument of the saved books; an
     /// instrument without one is the error.
     pub fn resume(
@@ -20,6 +27,7 @@ impl OrderManager {
         saved.foreign.renumber(renumber, super::FOREIGN_COUNT_MAX);
         saved.foreign_fills.renumber(renumber, super::FOREIGN_COUNT_MAX);
         saved.config = self.config;
+        saved.timeouts = std::mem::take(&mut self.timeouts);
         *self = saved;
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::action::{Alarm, Change, OrderAction};
 use crate::cancel::CancelStep;
 use crate::order::{CancelState, Order};
 use crate::state::{OrderState, Step};
-use keel_model::{InstrumentId, OrderPurpose, Timestamp, UnknownReason};
+use keel_model::{InstrumentId, Timestamp, UnknownReason};
 use std::time::Duration;
 
 const fn ms(value: u64) -> Duration {
@@ -22,6 +22,7 @@ impl OrderManager {
         for slot in &due {
             self.check_answer(*slot, now, out);
             self.check_query(*slot, now, out);
+            self.check_unfilled(*slot, now, out);
             self.check_cancel(*slot, now, out);
             self.check_stuck(*slot, now, out);
         }
@@ -54,19 +55,11 @@ impl OrderManager {
         out.push(OrderAction::Query(order.query_request()));
     }
 
-    /// Repeats cancels without an answer, and cancels entries that have stayed unfilled for too long.
+    /// Repeats cancels without an answer.
     fn check_cancel(&mut self, slot: u32, now: Timestamp, out: &mut Actions) {
-        let (unfilled, timeout) = (self.config.unfilled_timeout_ms, ms(self.config.answer_timeout_ms));
+        let timeout = ms(self.config.answer_timeout_ms);
         let (first_ms, max_ms) = (self.config.cancel_retry_ms, self.config.query_pause_ms_max);
         let Some(order) = self.slot_mut(slot) else { return };
-        let is_stale = order.state == OrderState::Live
-            && order.new.intent.purpose == OrderPurpose::Entry
-            && unfilled.is_some_and(|limit| now.since(order.ts_created) > ms(limit));
-        if is_stale && !order.is_cancel_wanted {
-            order.is_cancel_wanted = true;
-            order.step_cancel(CancelStep::Wanted);
-            order.cancel_retry.due = now;
-        }
         if order.cancel == CancelState::Sent && now.since(order.cancel_retry.sent) > timeout {
             order.step_cancel(CancelStep::Lost);
             order.cancel_retry.due = now.plus(ms(order.cancel_retry.pause_ms(first_ms, max_ms)));

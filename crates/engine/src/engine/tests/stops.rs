@@ -2,6 +2,53 @@
 
 use super::*;
 
+#[test]
+fn exits_that_time_out_again_and_again_are_closed_at_the_market_once() {
+    let mut config = config();
+    config.execution.exit_timeout_ms = Some(1_000);
+    config.execution.unfilled_timeout_ms = Some(60_000);
+    config.exit_timeouts_max = 2;
+    let mut desk = Desk::started_with(config);
+    let bought = desk.live(buy("0.1", "60000"));
+    desk.fill(bought, "0.1", "0.1", OrderStatus::Filled);
+    let exit = OrderIntent::limit(BTC, Side::Sell, quantity("0.1"), price("61000"), OrderPurpose::Exit);
+    let first = desk.live(exit);
+    desk.wait(1_100);
+    assert_eq!(desk.cancels(), [first]);
+    desk.canceled(first, "0");
+    desk.quote("60000", "60000.01");
+    assert_eq!(desk.engine.orders().open_count(), 0, "the first time-out is the strategy's business");
+    let second = desk.live(exit);
+    desk.wait(1_100);
+    desk.fill(second, "0.03", "0.03", OrderStatus::PartiallyFilled);
+    desk.canceled(second, "0.03");
+    let market = desk.engine.orders().open().next().expect("a market exit").new;
+    assert_eq!((market.intent.order_type, market.intent.quantity), (OrderType::Market, quantity("0.07")));
+    assert_eq!(market.strategy, keel_model::StrategyId(0));
+    let told = desk.notices.iter().filter(|notice| matches!(notice, Notice::Unfilled { .. })).count();
+    assert_eq!(told, 2);
+}
+
+#[test]
+fn a_strategy_may_have_time_outs_of_its_own_and_plans_none() {
+    let mut config = config();
+    config.execution.unfilled_timeout_ms = Some(1_000);
+    config.timeouts = vec![keel_execution::Timeouts { entry_ms: Some(3_000), exit_ms: None }];
+    let mut desk = Desk::started_with(config);
+    let order = desk.live(buy("0.01", "59000"));
+    desk.wait(2_900);
+    assert!(desk.cancels().is_empty());
+    desk.wait(200);
+    assert_eq!(desk.cancels(), [order]);
+    let iceberg = keel_model::Iceberg::new(BTC, Side::Buy, quantity("0.1"), price("59000"), quantity("0.05"));
+    desk.script.lock().unwrap().plans.push(iceberg.into());
+    desk.quote("60000", "60000.01");
+    let piece = desk.engine.orders().open().last().unwrap().id();
+    desk.ack(piece);
+    desk.wait(10_000);
+    assert_eq!(desk.cancels(), [order], "a plan knows itself when to give up");
+}
+
 fn position(desk: &mut Desk, size: &str) {
     let id = desk.live(buy(size, "60000"));
     desk.fill(id, size, size, OrderStatus::Filled);
