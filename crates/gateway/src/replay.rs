@@ -84,6 +84,12 @@ fn decode(payload: &[u8]) -> Option<(Vec<Symbol>, &[u8])> {
     Some((postcard::from_bytes(names).ok()?, state))
 }
 
+/// The symbols that a snapshot knows; none where it cannot be read.
+#[must_use]
+pub fn symbols_of(snapshot: &Snapshot) -> Vec<Symbol> {
+    decode(&snapshot.payload).map(|(symbols, _)| symbols).unwrap_or_default()
+}
+
 /// Rebuilds an engine from the journal in `folder`. `make` makes a fresh one: each try needs its own.
 pub fn replay_journal(
     folder: &Path,

@@ -2,10 +2,10 @@
 //! ends with exit code 1, never with clap's 2.
 
 use crate::config::layers::Layers;
-use crate::control::arm::ConfirmArgs;
 use crate::control::args::{
     CancelArgs, EmergencyArgs, FlattenArgs, RearmArgs, ReleaseArgs, SettleArgs, StopArgs, WaitArgs,
 };
+use crate::control::arm::ConfirmArgs;
 use crate::error::LaunchError;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -176,6 +176,8 @@ pub enum Verb {
     Confirm(ConfirmArgs),
     /// Take the arming of the account away
     Disarm(RunArgs),
+    /// Check, print, replay or repair the journal of a run
+    Journal(crate::journal::JournalArgs),
     /// Print every effective setting and where it came from
     ShowConfig(RunArgs),
     /// Write a documented configuration file
@@ -188,8 +190,40 @@ pub enum Verb {
     ListTimeframes,
     /// Strategies that can be run
     ListStrategies,
+    /// What was traded, newest first, out of the database
+    ShowTrades(ShowTradesArgs),
+    /// The database: how far it is, or build it again from the journals
+    Database(DatabaseArgs),
     /// Statistics of a series of daily returns, each with its convention
     Report(ReportArgs),
+}
+
+/// Flags of `show-trades`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowTradesArgs {
+    /// Only of this instrument
+    #[arg(long, value_name = "SYMBOL")]
+    pub symbol: Option<String>,
+    /// The most trades
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
+}
+
+/// Flags of `database`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DatabaseArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: DatabaseVerb,
+}
+
+/// What to do with the database.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum DatabaseVerb {
+    /// Which journals it knows, and how far it is in each
+    Status,
+    /// Make all rows anew from the journals of the data folder
+    Rebuild,
 }
 
 /// Flags of `venue`.

@@ -25,7 +25,7 @@ const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 /// The data folder that the bot runs on. A configuration that has become wrong since must not keep anybody from stopping a
 /// bot: with `--data-dir` nothing else is read.
-fn data_dir(common: &Common) -> Result<PathBuf, LaunchError> {
+pub(crate) fn data_dir(common: &Common) -> Result<PathBuf, LaunchError> {
     if let Some(dir) = &common.data_dir {
         return Ok(dir.clone());
     }

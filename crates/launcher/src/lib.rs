@@ -3,7 +3,11 @@
 pub mod cli;
 pub mod config;
 pub mod control;
+/// The verbs about the database.
+pub mod database;
 pub mod error;
+/// Looking at a journal, and the way out of a damaged one.
+pub mod journal;
 pub mod logging;
 pub mod out;
 pub mod recording;

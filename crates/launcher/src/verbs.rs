@@ -113,10 +113,13 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::Rearm(args)) => control::rearm(&common, &args),
         Some(Verb::Release(args)) => control::release(&common, &args),
         Some(Verb::Settle(args)) => control::settle(&common, &args),
+        Some(Verb::Journal(args)) => crate::journal::run(&common, &args),
         Some(Verb::ListExchanges) => list_exchanges(&common),
         Some(Verb::ListTimeframes) => list_timeframes(&common),
         Some(Verb::Report(args)) => crate::report::report(&common, &args),
         Some(Verb::ListStrategies) => list_strategies(&common),
+        Some(Verb::ShowTrades(args)) => crate::database::show_trades(&common, &args),
+        Some(Verb::Database(args)) => crate::database::database(&common, &args),
     }
 }
 

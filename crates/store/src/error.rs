@@ -52,8 +52,8 @@ pub enum StoreError {
     /// The journal is damaged before its end.
     #[error(
         "{path} is damaged at byte {offset}: {cause}. Nothing was changed and nothing is traded on it. \
-         `launcher journal export` prints what can be read before that place; then move the folder aside and start with \
-         a fresh one: open orders are adopted from the venue",
+         `launcher journal verify` says how far it is good, `launcher journal repair` copies that part into a new folder and \
+         leaves this one as it is; or move the folder aside and start with a fresh one: open orders are adopted from the venue",
         path = path.display()
     )]
     Corrupt {

@@ -196,12 +196,11 @@ impl Journal {
         let places = snapshot.iter().map(|it| Place::from(&it.header)).collect();
         let start = snapshot.as_ref().map(|it| it.header.segment);
         let covered = snapshot.as_ref().map_or(0, |it| it.header.sequence);
-        let pass = |visit| Pass { head: old.clone(), places, start, visit };
         let found = match visit {
-            None => scan::scan(folder, pass(None))?,
+            None => scan::scan(folder, &mut Pass::new(old.clone(), places, start, None))?,
             Some(visit) => {
                 let mut later = |entry: Entry| if entry.sequence > covered { visit(entry) } else { Ok(()) };
-                scan::scan(folder, pass(Some(&mut later)))?
+                scan::scan(folder, &mut Pass::new(old.clone(), places, start, Some(&mut later)))?
             }
         };
         if old.is_none() && (found.records > 0 || found.segments > 1) {

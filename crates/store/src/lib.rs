@@ -23,6 +23,8 @@ pub mod priority;
 pub mod read;
 /// What the journal holds.
 pub mod record;
+/// The way out of a damaged journal.
+pub mod salvage;
 mod scan;
 /// The whole state at one place of the journal, and the removal of what lies before it.
 pub mod snapshot;
@@ -35,7 +37,7 @@ pub use error::StoreError;
 pub use journal::{Journal, JournalOptions, JournalStatus, Recovered};
 pub use lane::Ticket;
 pub use lock::FolderLock;
-pub use read::{VerifyReport, export, for_each, for_each_after, read_all, verify};
+pub use read::{ExportFormat, VerifyReport, export, for_each, for_each_after, good_until, read_all, verify};
 pub use record::{
     Decision, Entry, LatchRecord, RECORD_BYTES_MAX, RECORD_VERSION, Record, SessionStart, SnapshotMarker,
 };

@@ -4,7 +4,7 @@ use crate::StoreError;
 use crate::head::Head;
 use crate::lock::FolderLock;
 use crate::record::Entry;
-use crate::scan::{self, Pass, Visit};
+use crate::scan::{self, End, Pass, Visit};
 use crate::snapshot::{Place, SnapshotHeader, list_snapshots, read_snapshot};
 use std::io::Write;
 use std::path::Path;
@@ -71,7 +71,9 @@ fn look(folder: &Path, start: Option<&SnapshotHeader>, visit: Option<Visit<'_>>)
         None => places(folder)?,
     };
     let start = start.map(|start| start.segment);
-    let found = scan::scan(folder, Pass { head: Some(head.clone()), places, start, visit })?;
+    let holder = FolderLock::holder(folder);
+    let mut pass = Pass { is_live: holder.is_some(), ..Pass::new(Some(head.clone()), places, start, visit) };
+    let found = scan::scan(folder, &mut pass)?;
     Ok(VerifyReport {
         instance: head.instance,
         epoch: head.epoch,
@@ -84,7 +86,7 @@ fn look(folder: &Path, start: Option<&SnapshotHeader>, visit: Option<Visit<'_>>)
         is_clean: head.is_clean,
         chain: hex::encode(found.end.chain),
         chain_bytes: found.end.chain,
-        holder: FolderLock::holder(folder),
+        holder,
         end_segment: found.end.segment,
         end_offset: found.end.offset as u64,
         snapshots: list_snapshots(folder)?.into_iter().map(|(sequence, _)| sequence).collect(),
@@ -124,13 +126,61 @@ pub fn read_all(folder: &Path) -> Result<Vec<Entry>, StoreError> {
     Ok(entries)
 }
 
-/// Writes a journal as JSON lines, one record each. On damage, what stands before it has been written.
-pub fn export(folder: &Path, out: &mut dyn Write) -> Result<VerifyReport, StoreError> {
+/// How an export is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// One JSON object a line.
+    #[default]
+    Lines,
+    /// One JSON array.
+    Array,
+}
+
+/// Writes the records of a journal up to `until` as JSON. On damage, what stands before it has been written; damage after
+/// `until` does not matter. Returns how many records were written. Memory is bounded by a segment.
+pub fn export(folder: &Path, format: ExportFormat, until: u64, out: &mut dyn Write) -> Result<u64, StoreError> {
     let name = Path::new("<output>");
-    let report = for_each(folder, &mut |entry| {
-        serde_json::to_writer(&mut *out, &entry).map_err(|error| StoreError::io("write", name, &error.into()))?;
-        out.write_all(b"\n").map_err(|error| StoreError::io("write", name, &error))
-    })?;
-    out.flush().map_err(|error| StoreError::io("write", name, &error))?;
-    Ok(report)
+    let failed = |error: &std::io::Error| StoreError::io("write", name, error);
+    let (mut count, mut is_done) = (0u64, until == 0);
+    let mut put = |entry: &Entry, count: u64| -> std::io::Result<()> {
+        match format {
+            ExportFormat::Lines => {}
+            ExportFormat::Array => out.write_all(if count == 0 { b"[\n" } else { b",\n" })?,
+        }
+        serde_json::to_writer(&mut *out, entry)?;
+        if format == ExportFormat::Lines { out.write_all(b"\n") } else { Ok(()) }
+    };
+    let read = for_each(folder, &mut |entry| {
+        if entry.sequence > until {
+            is_done = true;
+            // Ends the reading; nothing is wrong.
+            return Err(StoreError::Closed);
+        }
+        put(&entry, count).map_err(|error| failed(&error))?;
+        count += 1;
+        Ok(())
+    });
+    match read {
+        Err(StoreError::Closed) if is_done => {}
+        read => drop(read?),
+    }
+    if format == ExportFormat::Array {
+        out.write_all(if count == 0 { b"[]\n" } else { b"\n]\n" }).map_err(|error| failed(&error))?;
+    }
+    out.flush().map_err(|error| failed(&error))?;
+    Ok(count)
+}
+
+/// How far a journal can be read: the last record of the last whole batch before anything is wrong.
+pub fn good_until(folder: &Path) -> Result<u64, StoreError> {
+    reach(folder, u64::MAX).map(|end| end.sequence)
+}
+
+/// The end of the last whole batch that is good and does not go beyond `until`.
+pub(crate) fn reach(folder: &Path, until: u64) -> Result<End, StoreError> {
+    let mut pass = Pass { until, ..Pass::new(None, places(folder)?, None, None) };
+    match scan::scan(folder, &mut pass) {
+        Err(error) if pass.reached.sequence == 0 && error != StoreError::Closed => Err(error),
+        _ => Ok(pass.reached),
+    }
 }

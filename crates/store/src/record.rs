@@ -129,6 +129,8 @@ pub enum Record {
     Latch(Timestamp, LatchRecord),
     /// A snapshot was made durable.
     Snapshot(Timestamp, SnapshotMarker),
+    /// What the strategy numbers of the run mean, by number: name and symbols. Second record of a run.
+    Strategies(Vec<String>),
 }
 
 impl Record {

@@ -90,6 +90,16 @@ pub(crate) fn segments_in(folder: &Path) -> Result<Vec<u32>, StoreError> {
     Ok(numbers)
 }
 
+/// The first bytes of a segment; fewer where it is shorter.
+fn read_header(path: &Path) -> Result<Vec<u8>, StoreError> {
+    use std::io::Read;
+    let mut bytes = Vec::with_capacity(SEGMENT_HEADER);
+    std::fs::File::open(path)
+        .and_then(|file| file.take(SEGMENT_HEADER as u64).read_to_end(&mut bytes))
+        .map_err(|error| StoreError::io("read", path, &error))?;
+    Ok(bytes)
+}
+
 fn read_segment(path: &Path) -> Result<Vec<u8>, StoreError> {
     let length = std::fs::metadata(path).map_err(|error| StoreError::io("read", path, &error))?.len();
     if length > SEGMENT_BYTES_MAX {
@@ -108,26 +118,39 @@ pub(crate) struct Pass<'a> {
     pub(crate) start: Option<u32>,
     /// Takes the records; without it they are checked and not decoded.
     pub(crate) visit: Option<Visit<'a>>,
+    /// Is somebody writing to it meanwhile?
+    pub(crate) is_live: bool,
+    /// Batches that go beyond this record are not taken; the scan then ends with [`StoreError::Closed`].
+    pub(crate) until: u64,
+    /// The end of the last whole batch; also when the scan fails.
+    pub(crate) reached: End,
+}
+
+impl<'a> Pass<'a> {
+    /// A look at a journal that nobody writes to.
+    pub(crate) fn new(head: Option<Head>, places: Vec<Place>, start: Option<u32>, visit: Option<Visit<'a>>) -> Self {
+        Self { head, places, start, visit, is_live: false, until: u64::MAX, reached: Scan::default().end }
+    }
 }
 
 /// Takes records, oldest first.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(Entry) -> Result<(), StoreError>;
 
 /// Reads everything, hands each record of each whole batch to the visitor, and checks the end against the head.
-pub(crate) fn scan(folder: &Path, mut pass: Pass<'_>) -> Result<Scan, StoreError> {
+pub(crate) fn scan(folder: &Path, pass: &mut Pass<'_>) -> Result<Scan, StoreError> {
     let mut numbers = segments_in(folder)?;
     if let Some(start) = pass.start {
         numbers.retain(|number| *number >= start);
     }
     let mut scan = Scan::default();
-    let mut next = numbers.first().map(|number| read_segment(&segment_path(folder, *number))).transpose()?;
-    begin(folder, &numbers, next.as_deref(), &mut scan, &mut pass)?;
+    begin(folder, &numbers, &mut scan, pass)?;
     let mut head_seen = pass.head.as_ref().is_none_or(|head| head.sequence <= scan.end.sequence);
     for (at, number) in numbers.iter().enumerate() {
         let path = segment_path(folder, *number);
-        let bytes = next.take().unwrap_or_default();
-        next = numbers.get(at + 1).map(|number| read_segment(&segment_path(folder, *number))).transpose()?;
+        // The next segment's header is looked at first: once it is written, this segment is complete.
+        let next = numbers.get(at + 1).map(|number| read_header(&segment_path(folder, *number))).transpose()?;
         let is_last = next.as_ref().is_none_or(|bytes| SegmentHeader::parse(bytes) == Err(HeaderError::Unused));
+        let bytes = read_segment(&path)?;
         match check_header(&bytes, &path, *number, &scan.end, is_last)? {
             HeaderState::Good => {}
             HeaderState::Spare => {
@@ -146,28 +169,26 @@ pub(crate) fn scan(folder: &Path, mut pass: Pass<'_>) -> Result<Scan, StoreError
         scan.end.segment = *number;
         scan.end.offset = SEGMENT_HEADER;
         scan.segments += 1;
-        scan_segment(&bytes, &path, is_last, &mut scan, &mut pass, &mut head_seen)?;
+        scan_segment(&bytes, &path, is_last, &mut scan, pass, &mut head_seen)?;
+        if is_last && pass.is_live {
+            // The writer may go on in the next segment at any moment: what it writes there is not of this look.
+            break;
+        }
     }
     check_head(folder, pass.head.as_ref(), &scan, head_seen)?;
-    check_places(folder, &scan, &pass)?;
+    check_places(folder, &scan, pass)?;
     Ok(scan)
 }
 
 /// Where the scan begins. The first segment of all begins the chain; a later one is taken at its word only where a snapshot
 /// stands behind it: the chain must then pass the snapshot's place with the snapshot's hash.
-fn begin(
-    folder: &Path,
-    numbers: &[u32],
-    bytes: Option<&[u8]>,
-    scan: &mut Scan,
-    pass: &mut Pass<'_>,
-) -> Result<(), StoreError> {
+fn begin(folder: &Path, numbers: &[u32], scan: &mut Scan, pass: &mut Pass<'_>) -> Result<(), StoreError> {
     let first = numbers.first().copied().unwrap_or(1);
     if first == 1 {
         return check_place(folder, scan, pass);
     }
     let path = segment_path(folder, first);
-    match SegmentHeader::parse(bytes.unwrap_or_default()) {
+    match SegmentHeader::parse(&read_header(&path)?) {
         Ok(header) => {
             scan.end.sequence = header.first_sequence.saturating_sub(1);
             scan.end.chain = header.chain;
@@ -232,7 +253,7 @@ pub(crate) fn scan_image(
     let mut head_seen = head.is_none_or(|head| head.sequence == 0);
     let before = End { segment: 0, ..scan.end.clone() };
     check_header(bytes, path, 1, &before, true)?;
-    let mut pass = Pass { head: head.cloned(), places: Vec::new(), start: None, visit: Some(visit) };
+    let mut pass = Pass::new(head.cloned(), Vec::new(), None, Some(visit));
     scan_segment(bytes, path, true, &mut scan, &mut pass, &mut head_seen)?;
     check_head(Path::new("image"), head, &scan, head_seen)?;
     Ok(scan)
@@ -301,6 +322,9 @@ fn scan_segment(
                 if found != sequence || count == 0 || chain != expected {
                     return Err(StoreError::corrupt(path, at, "the hash chain is broken here"));
                 }
+                if sequence > pass.until {
+                    return Err(StoreError::Closed);
+                }
                 at = end;
                 scan.end.offset = at;
                 scan.end.sequence = sequence;
@@ -309,6 +333,7 @@ fn scan_segment(
                 scan.records += std::mem::take(&mut count);
                 check_against_head(path, at, &scan.end, pass.head.as_ref(), head_seen)?;
                 check_place(folder, scan, pass)?;
+                pass.reached = scan.end.clone();
                 if let Some(visit) = &mut pass.visit {
                     batch.drain(..).try_for_each(&mut **visit)?;
                 }

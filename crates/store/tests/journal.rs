@@ -347,7 +347,7 @@ fn export_writes_one_json_line_for_each_record() {
     let folder = tempfile::tempdir().unwrap();
     small_journal(folder.path(), 3);
     let mut out = Vec::new();
-    keel_store::export(folder.path(), &mut out).unwrap();
+    keel_store::export(folder.path(), keel_store::ExportFormat::Lines, u64::MAX, &mut out).unwrap();
     let lines: Vec<serde_json::Value> =
         String::from_utf8(out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3);
