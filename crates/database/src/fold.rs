@@ -267,7 +267,8 @@ impl Fold {
                     let kind: String = name.chars().take_while(char::is_ascii_alphanumeric).collect();
                     self.alarm(&kind, None, alarm.holds(), &alarm.to_string());
                 }
-                OrderAction::Query(_) | OrderAction::FetchFills(..) | OrderAction::Cancel(_) => {}
+                // Requests and hints for strategies: dealt with then.
+                _ => {}
             }
         }
         self.actions = actions;

@@ -35,6 +35,6 @@ pub use pool::{Database, DatabaseOptions, OwnedConnection, PoolStatus};
 pub use project::JournalSource;
 pub use projection::{Projection, ProjectionParts, ProjectionStatus, ResourceSample};
 pub use query::{JournalRow, TradeRow};
-pub use rebuild::{Rebuilt, rebuild};
+pub use rebuild::{Rebuilt, last_sequence, rebuild};
 pub use schema::SCHEMA_VERSION;
 pub use timings::TimingSummary;

@@ -3,7 +3,7 @@
 use crate::DbError;
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// How each database file begins.
@@ -40,6 +40,17 @@ pub(crate) fn look(path: &Path) -> Result<FileIdentity, DbError> {
         Err(error) => return Err(unreachable(&error)),
     }
     Ok(FileIdentity { device: about.dev(), inode: about.ino() })
+}
+
+/// A file that nobody else may read, where there is none yet. What fails here fails again, with a better word, on the way in.
+pub(crate) fn create_private(path: &Path) {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    if let Err(error) = made.map(drop).or_else(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Ok(()),
+        _ => Err(error),
+    }) {
+        tracing::debug!(path = %path.display(), %error, "the database file cannot be made");
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -155,9 +155,9 @@ impl Database {
     /// Like [`Self::open`]; a damaged SQLite file is moved aside first. Answers where it is now.
     pub async fn open_anew(options: DatabaseOptions) -> Result<(Self, Option<PathBuf>), DbError> {
         let path = options.address.path().map(std::path::Path::to_path_buf);
-        let is_damaged = path.as_ref().is_some_and(|path| {
-            path.exists() && matches!(crate::place::look(path), Err(DbError::Corrupt { .. }))
-        });
+        let is_damaged = path
+            .as_ref()
+            .is_some_and(|path| path.exists() && matches!(crate::place::look(path), Err(DbError::Corrupt { .. })));
         let database = Self::open_lazy(options)?;
         let prepared = if is_damaged {
             Err(DbError::Corrupt { what: "open the database".into(), cause: "it is damaged".into() })
@@ -189,6 +189,9 @@ impl Database {
     /// Brings the schema up to date; twice is the same as once.
     pub async fn prepare(&self) -> Result<(), DbError> {
         let options = &self.inner.options;
+        if let Some(path) = options.address.path() {
+            crate::place::create_private(path);
+        }
         let mut backoff = Backoff::new(options.attempts_max, options.clock.mono_ns());
         loop {
             let mut connection = self.acquire("schema").await?;

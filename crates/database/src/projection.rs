@@ -28,7 +28,7 @@ const STEP_MAX: Duration = Duration::from_secs(20);
 /// A person is reminded this often while nothing is better.
 const REMIND: Duration = Duration::from_secs(60);
 /// How often samples of the process's resources are written.
-const SAMPLES: Duration = Duration::from_secs(5);
+const SAMPLES: Duration = Duration::from_secs(1);
 
 /// One look at what the process uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 use crate::cursor::{self, Identity};
 use crate::project::{JournalSource, OWNER, Projector, Step};
 use crate::{Database, DbError};
+use keel_store::JournalTail;
+use std::path::Path;
 
 /// What was built again.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +17,16 @@ pub struct Rebuilt {
     pub last_sequence: u64,
     /// Were rows of records kept that the journal no longer holds?
     pub has_kept_older: bool,
+}
+
+/// The last record that a journal holds; `None` when there is no journal.
+pub fn last_sequence(folder: &Path) -> Result<Option<u64>, DbError> {
+    let Some(mut tail) = JournalTail::open(folder)? else { return Ok(None) };
+    let mut entries = Vec::new();
+    while tail.next_batch(u64::MAX, &mut entries)?.is_some() {
+        entries.clear();
+    }
+    Ok(Some(tail.sequence()))
 }
 
 /// Makes the rows of one journal anew, from everything that the journal holds. Nobody else may write meanwhile. Where the

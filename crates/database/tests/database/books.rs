@@ -3,9 +3,9 @@
 use keel_model::ids::Symbol;
 use keel_model::{
     Asset, Balance, CancelOrder, CancelOutcome, ClientOrderId, Command, ExecType, ExecutionEvent, ExecutionReport,
-    Fill, InstrumentId, Liquidity, NewOrder, Notional, OrderIntent, OrderPurpose, OrderSnapshot, OrderStatus, OrderType,
-    Price, Quantity, Reject, RejectReason, Side, StrategyId, SubmitAck, SubmitOutcome, TimeInForce, Timestamp, TradeId,
-    VenueOrderId,
+    Fill, InstrumentId, Liquidity, NewOrder, Notional, OrderIntent, OrderPurpose, OrderSnapshot, OrderStatus,
+    OrderType, Price, Quantity, Reject, RejectReason, Side, StrategyId, SubmitAck, SubmitOutcome, TimeInForce,
+    Timestamp, TradeId, VenueOrderId,
 };
 use keel_store::{Decision, Durability, Journal, JournalOptions, LatchRecord, Record, SessionStart};
 use std::path::Path;
@@ -222,7 +222,8 @@ impl<'a> Writer<'a> {
         let (control, reason) = ("RC-04".into(), "outside the collar".into());
         self.put(&Record::Decision(self.ts, Decision::Denied { order: denied, control, reason }));
         self.balances(true, &[("USDT", "9000"), ("BTC", "1.5")]);
-        let latch = LatchRecord { name: "breaker/daily-loss".into(), is_latched: true, reason: "-5 %".into(), state: vec![] };
+        let latch =
+            LatchRecord { name: "breaker/daily-loss".into(), is_latched: true, reason: "-5 %".into(), state: vec![] };
         self.put(&Record::Latch(self.ts, latch));
     }
 }

@@ -19,7 +19,12 @@ on_both! {
 }
 
 /// A projection of the journal at `fresh.journal()`, up to `durable`.
-pub(crate) fn projection(fresh: &Fresh, database: &Database, durable: &Arc<AtomicU64>, records_max: usize) -> Projection {
+pub(crate) fn projection(
+    fresh: &Fresh,
+    database: &Database,
+    durable: &Arc<AtomicU64>,
+    records_max: usize,
+) -> Projection {
     let source = JournalSource { records_max, ..JournalSource::new(fresh.journal(), INSTANCE, "paper") };
     let durable = durable.clone();
     Projection::new(ProjectionParts {
@@ -58,26 +63,26 @@ fn day(fresh: &Fresh) -> u64 {
 async fn everything(database: &Database) -> Vec<String> {
     let mut all = Vec::new();
     let dump = match database.dialect() {
-        Dialect::Sqlite => {
-            ["SELECT json_array(client_order_id, status, filled, price, reason, ts_changed_ns) FROM orders ORDER BY client_order_id",
-             "SELECT json_array(trade_id, symbol, client_order_id, price, quantity, fee, sequence) FROM fills ORDER BY symbol, trade_id",
-             "SELECT json_array(symbol, quantity, cost, realized, bought, sold) FROM positions ORDER BY symbol",
-             "SELECT json_array(asset, free, locked) FROM balances ORDER BY asset",
-             "SELECT json_array(sequence, kind, client_order_id, control) FROM decisions ORDER BY sequence",
-             "SELECT json_array(sequence, part, client_order_id, from_state, to_state) FROM order_changes ORDER BY sequence, part",
-             "SELECT json_array(epoch, symbols, ts_end_ns, is_clean) FROM sessions ORDER BY epoch",
-             "SELECT json_array(sequence, kind, message) FROM alarms ORDER BY sequence, part"]
-        }
-        Dialect::Postgres => {
-            ["SELECT CAST(jsonb_build_array(client_order_id, status, filled, price, reason, ts_changed_ns) AS TEXT) FROM orders ORDER BY client_order_id",
-             "SELECT CAST(jsonb_build_array(trade_id, symbol, client_order_id, price, quantity, fee, sequence) AS TEXT) FROM fills ORDER BY symbol, trade_id",
-             "SELECT CAST(jsonb_build_array(symbol, quantity, cost, realized, bought, sold) AS TEXT) FROM positions ORDER BY symbol",
-             "SELECT CAST(jsonb_build_array(asset, free, locked) AS TEXT) FROM balances ORDER BY asset",
-             "SELECT CAST(jsonb_build_array(sequence, kind, client_order_id, control) AS TEXT) FROM decisions ORDER BY sequence",
-             "SELECT CAST(jsonb_build_array(sequence, part, client_order_id, from_state, to_state) AS TEXT) FROM order_changes ORDER BY sequence, part",
-             "SELECT CAST(jsonb_build_array(epoch, symbols, ts_end_ns, is_clean) AS TEXT) FROM sessions ORDER BY epoch",
-             "SELECT CAST(jsonb_build_array(sequence, kind, message) AS TEXT) FROM alarms ORDER BY sequence, part"]
-        }
+        Dialect::Sqlite => [
+            "SELECT json_array(client_order_id, status, filled, price, reason, ts_changed_ns) FROM orders ORDER BY client_order_id",
+            "SELECT json_array(trade_id, symbol, client_order_id, price, quantity, fee, sequence) FROM fills ORDER BY symbol, trade_id",
+            "SELECT json_array(symbol, quantity, cost, realized, bought, sold) FROM positions ORDER BY symbol",
+            "SELECT json_array(asset, free, locked) FROM balances ORDER BY asset",
+            "SELECT json_array(sequence, kind, client_order_id, control) FROM decisions ORDER BY sequence",
+            "SELECT json_array(sequence, part, client_order_id, from_state, to_state) FROM order_changes ORDER BY sequence, part",
+            "SELECT json_array(epoch, symbols, ts_end_ns, is_clean) FROM sessions ORDER BY epoch",
+            "SELECT json_array(sequence, kind, message) FROM alarms ORDER BY sequence, part",
+        ],
+        Dialect::Postgres => [
+            "SELECT CAST(jsonb_build_array(client_order_id, status, filled, price, reason, ts_changed_ns) AS TEXT) FROM orders ORDER BY client_order_id",
+            "SELECT CAST(jsonb_build_array(trade_id, symbol, client_order_id, price, quantity, fee, sequence) AS TEXT) FROM fills ORDER BY symbol, trade_id",
+            "SELECT CAST(jsonb_build_array(symbol, quantity, cost, realized, bought, sold) AS TEXT) FROM positions ORDER BY symbol",
+            "SELECT CAST(jsonb_build_array(asset, free, locked) AS TEXT) FROM balances ORDER BY asset",
+            "SELECT CAST(jsonb_build_array(sequence, kind, client_order_id, control) AS TEXT) FROM decisions ORDER BY sequence",
+            "SELECT CAST(jsonb_build_array(sequence, part, client_order_id, from_state, to_state) AS TEXT) FROM order_changes ORDER BY sequence, part",
+            "SELECT CAST(jsonb_build_array(epoch, symbols, ts_end_ns, is_clean) AS TEXT) FROM sessions ORDER BY epoch",
+            "SELECT CAST(jsonb_build_array(sequence, kind, message) AS TEXT) FROM alarms ORDER BY sequence, part",
+        ],
     };
     for sql in dump {
         all.extend(texts(database, sql).await);
@@ -89,25 +94,45 @@ async fn a_day_of_trading_becomes_rows_that_say_what_the_engine_said(fresh: Fres
     let records = day(&fresh);
     let database = fresh.open().await.unwrap();
     follow(&fresh, &database, records).await;
-    assert_eq!(number(&database, "SELECT COUNT(*) FROM orders").await, 11, "the denied one never existed for the venue");
+    assert_eq!(
+        number(&database, "SELECT COUNT(*) FROM orders").await,
+        11,
+        "the denied one never existed for the venue"
+    );
     assert_eq!(number(&database, "SELECT COUNT(*) FROM fills").await, 8);
-    let by_status = texts(&database, "SELECT status || ' ' || CAST(COUNT(*) AS TEXT) FROM orders GROUP BY status ORDER BY status");
+    let by_status =
+        texts(&database, "SELECT status || ' ' || CAST(COUNT(*) AS TEXT) FROM orders GROUP BY status ORDER BY status");
     assert_eq!(by_status.await, ["Canceled 4", "Filled 4", "New 1", "Rejected 1", "Unknown 1"]);
     let exact = "SELECT CAST(price AS TEXT) || ' ' || CAST(quantity AS TEXT) || ' ' || CAST(value AS TEXT) || ' ' || CAST(fee AS TEXT)
                  FROM fills WHERE trade_id = '2'";
-    assert_eq!(texts(&database, exact).await, ["60000.12 0.0015 90.00018 0.00000123456789"], "money is exact to the last digit");
-    let positions = "SELECT symbol || ' ' || CAST(quantity AS TEXT) || ' ' || CAST(bought AS TEXT) FROM positions ORDER BY symbol";
+    assert_eq!(
+        texts(&database, exact).await,
+        ["60000.12 0.0015 90.00018 0.00000123456789"],
+        "money is exact to the last digit"
+    );
+    let positions =
+        "SELECT symbol || ' ' || CAST(quantity AS TEXT) || ' ' || CAST(bought AS TEXT) FROM positions ORDER BY symbol";
     assert_eq!(texts(&database, positions).await, ["BTCUSDT 0.0056 0.006", "ETHUSDT -0.002 0"]);
     let balances = "SELECT asset || ' ' || CAST(free AS TEXT) FROM balances ORDER BY asset";
-    assert_eq!(texts(&database, balances).await, ["BTC 1.5", "DUST 0", "USDT 9000"], "what a complete report leaves out is nothing");
+    assert_eq!(
+        texts(&database, balances).await,
+        ["BTC 1.5", "DUST 0", "USDT 9000"],
+        "what a complete report leaves out is nothing"
+    );
     assert_eq!(texts(&database, "SELECT CAST(amount AS TEXT) FROM fees").await, ["0.00000987654312"]);
     let denied = "SELECT control || ': ' || reason FROM decisions WHERE kind = 'denied'";
     assert_eq!(texts(&database, denied).await, ["RC-04: outside the collar"]);
-    assert_eq!(texts(&database, "SELECT reason FROM orders WHERE status = 'Rejected'").await, ["refused: InsufficientFunds -2010 no money"]);
+    assert_eq!(
+        texts(&database, "SELECT reason FROM orders WHERE status = 'Rejected'").await,
+        ["refused: InsufficientFunds -2010 no money"]
+    );
     assert_eq!(texts(&database, "SELECT name FROM latches").await, ["breaker/daily-loss"]);
     assert_eq!(number(&database, "SELECT COUNT(*) FROM sessions WHERE ts_end_ns > ts_start_ns").await, 1);
     let path = "SELECT from_state || '>' || to_state FROM order_changes WHERE client_order_id = (SELECT client_order_id FROM orders WHERE order_sequence = 1) ORDER BY sequence, part";
-    assert_eq!(texts(&database, path).await, ["Draft>Intent", "Intent>Sent", "Sent>Live", "Live>Settling", "Settling>Done"]);
+    assert_eq!(
+        texts(&database, path).await,
+        ["Draft>Intent", "Intent>Sent", "Sent>Live", "Live>Settling", "Settling>Done"]
+    );
     database.close(SOON).await.unwrap();
 }
 
@@ -122,7 +147,9 @@ async fn each_record_counts_once_wherever_the_projection_is_cut_off(fresh: Fresh
     rebuild(&database, &source).await.unwrap();
     // Cut off after each few milliseconds, and begun again by a process that knows nothing of the one before.
     let mut connection = database.acquire("test").await.unwrap();
-    for table in ["DELETE FROM fills", "DELETE FROM orders", "UPDATE journals SET projected_sequence = 0, projected_chain = ''"] {
+    for table in
+        ["DELETE FROM fills", "DELETE FROM orders", "UPDATE journals SET projected_sequence = 0, projected_chain = ''"]
+    {
         sqlx::query(table).execute(&mut *connection).await.unwrap();
     }
     drop(connection);
@@ -160,8 +187,16 @@ async fn a_second_run_goes_on_under_its_own_symbols_and_epoch(fresh: Fresh) {
     assert_eq!(number(&database, "SELECT COUNT(*) FROM sessions").await, 2);
     assert_eq!(number(&database, "SELECT COUNT(*) FROM fills").await, 9);
     let left = "SELECT status FROM orders WHERE is_closed = false AND epoch = 1 ORDER BY order_sequence";
-    let left = if database.dialect() == Dialect::Sqlite { "SELECT status FROM orders WHERE is_closed = 0 AND epoch = 1 ORDER BY order_sequence" } else { left };
-    assert_eq!(texts(&database, left).await, ["Unknown", "Unknown"], "what was open when a run ended is unknown to the next");
+    let left = if database.dialect() == Dialect::Sqlite {
+        "SELECT status FROM orders WHERE is_closed = 0 AND epoch = 1 ORDER BY order_sequence"
+    } else {
+        left
+    };
+    assert_eq!(
+        texts(&database, left).await,
+        ["Unknown", "Unknown"],
+        "what was open when a run ended is unknown to the next"
+    );
     database.close(SOON).await.unwrap();
 }
 
@@ -171,7 +206,10 @@ async fn d_06_rows_built_again_are_the_rows_that_were_there(fresh: Fresh) {
     follow(&fresh, &database, records).await;
     let before = everything(&database).await;
     let mut connection = database.acquire("test").await.unwrap();
-    sqlx::query("UPDATE orders SET status = 'nonsense', filled = NULL WHERE 1 = 0").execute(&mut *connection).await.unwrap();
+    sqlx::query("UPDATE orders SET status = 'nonsense', filled = NULL WHERE 1 = 0")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     sqlx::query("DELETE FROM fills").execute(&mut *connection).await.unwrap();
     drop(connection);
     let source = JournalSource::new(fresh.journal(), INSTANCE, "paper");
@@ -188,7 +226,10 @@ async fn a_database_that_is_ahead_of_its_journal_is_made_anew(fresh: Fresh) {
     follow(&fresh, &database, records).await;
     let before = everything(&database).await;
     let mut connection = database.acquire("test").await.unwrap();
-    sqlx::query("UPDATE journals SET projected_sequence = projected_sequence + 5").execute(&mut *connection).await.unwrap();
+    sqlx::query("UPDATE journals SET projected_sequence = projected_sequence + 5")
+        .execute(&mut *connection)
+        .await
+        .unwrap();
     drop(connection);
     // Longer, but not by what the database believes.
     let journal = books::open(&fresh.journal());

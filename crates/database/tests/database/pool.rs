@@ -108,7 +108,10 @@ async fn s0_012_closing_twice_and_from_many_sides_is_closing_once(fresh: Fresh) 
     let (a, b) = tokio::join!(a.close(Duration::from_secs(5)), b.close(Duration::from_secs(5)));
     (a.unwrap(), b.unwrap());
     database.close(Duration::from_secs(5)).await.unwrap();
-    assert!(matches!(database.acquire("late").await, Err(DbError::Closed { .. })), "S0-010: closed is an error, no panic");
+    assert!(
+        matches!(database.acquire("late").await, Err(DbError::Closed { .. })),
+        "S0-010: closed is an error, no panic"
+    );
     assert_eq!((ledger.total(), database.status().open), (0, 0));
 }
 
@@ -126,7 +129,10 @@ async fn bringing_the_schema_up_to_date_twice_is_once_and_a_newer_one_is_refused
     drop(connection);
     database.close(Duration::from_secs(5)).await.unwrap();
     let error = fresh.open().await.unwrap_err();
-    assert!(matches!(error, DbError::NewerSchema { found: 99, known: SCHEMA_VERSION, .. }) && error.is_final(), "{error}");
+    assert!(
+        matches!(error, DbError::NewerSchema { found: 99, known: SCHEMA_VERSION, .. }) && error.is_final(),
+        "{error}"
+    );
     assert!(error.to_string().contains("newer program"), "{error}");
 }
 

@@ -6,9 +6,7 @@
 use super::parts::{Shared, group, groups};
 use crate::config::DatabaseSettings;
 use crate::error::LaunchError;
-use keel_database::{
-    Database, DatabaseOptions, DbError, JournalSource, Projection, ProjectionParts, ResourceSample,
-};
+use keel_database::{Database, DatabaseOptions, DbError, JournalSource, Projection, ProjectionParts, ResourceSample};
 use keel_execution::ExecutionConfig;
 use keel_lifecycle::{
     Alert, CancellationToken, LeakSection, RestartPolicy, RunContext, Severity, StopContext, StopError, TaskKind,
@@ -125,8 +123,7 @@ pub fn follow(
     let (before, journal, monitor) = (recovered.records_total, journal.clone(), context.monitor.clone());
     let mut parts = shared.parts.lock();
     let Some(part) = &mut parts.database else { return };
-    let mut source =
-        JournalSource::new(journal.folder(), recovered.instance, shared.config.mode.to_string());
+    let mut source = JournalSource::new(journal.folder(), recovered.instance, shared.config.mode.to_string());
     source.execution = ExecutionConfig { epoch: source.execution.epoch, ..execution };
     let sample = |sample: keel_lifecycle::ProcessSample| ResourceSample {
         ts_ns: sample.ts_ns,
