@@ -17,6 +17,8 @@ pub mod market_maker;
 pub mod params;
 /// The strategies that can be named in configuration.
 pub mod registry;
+/// How large an order is to be.
+pub mod sizing;
 /// News about an order of the strategy.
 pub mod update;
 
@@ -26,6 +28,7 @@ pub use idle::Idle;
 pub use market_maker::MarketMaker;
 pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError};
 pub use registry::{StrategyInfo, build, strategies};
+pub use sizing::{Sizing, SizingError, SizingFacts};
 pub use update::{OrderUpdate, OrderUpdateKind, ParentUpdate, ParentUpdateKind};
 
 use keel_model::{Bar, ClientOrderId, FeedState, Fill, InstrumentId, TopOfBook, Trade};
