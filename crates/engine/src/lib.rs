@@ -19,6 +19,8 @@ pub mod engine;
 pub mod ledger;
 /// What the engine asks of the world and tells about itself.
 pub mod outbox;
+/// Positions by strategy.
+pub mod owners;
 
 pub use config::{EngineConfig, EngineError};
 pub use digest::StateDigest;

@@ -104,6 +104,7 @@ impl<'a> RecordTranslator<'a> {
                 }
                 RecoveredRecord::Command(ts, command)
             }
+            Record::Strategies(keys) => RecoveredRecord::Strategies(keys),
             Record::Finding(ts, mut finding) => {
                 if let Finding::Held(hold) = &mut finding {
                     hold.instrument = self.id(hold.instrument)?;

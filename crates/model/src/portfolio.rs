@@ -157,6 +157,17 @@ impl Portfolio {
         Ok(())
     }
 
+    /// Adds to the position alone, without a fee: what was held before these books began, or moved here from others.
+    pub fn add_position(
+        &mut self,
+        instrument: InstrumentId,
+        side: Side,
+        price: Price,
+        quantity: Quantity,
+    ) -> Result<(), PortfolioError> {
+        self.position_mut(instrument)?.apply(side, price, quantity)
+    }
+
     /// Sets balances as the venue reports them; a complete report drops assets that it does not name. A report older than
     /// the last one is ignored and answers `false`.
     pub fn apply_balances(

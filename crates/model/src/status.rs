@@ -61,6 +61,9 @@ pub struct PositionView {
     pub unrealized: Option<Notional>,
     /// Is there a protective order for it?
     pub is_protected: bool,
+    /// The part of it that no strategy of this run made: adopted orders, strategies that are gone. Nobody manages it.
+    #[serde(default)]
+    pub unattributed: Quantity,
 }
 
 /// The state of a run at one moment. Counts, fees and realised profit are of this run: they start when the journal has been

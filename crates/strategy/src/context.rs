@@ -136,6 +136,8 @@ pub struct Lent<'a> {
     pub books: &'a [OrderBook],
     /// Positions and balances.
     pub portfolio: &'a Portfolio,
+    /// What the strategy itself has bought and sold; `None` where nobody keeps it apart, and everything is its own.
+    pub own: Option<&'a Portfolio>,
     /// Orders that are not terminal, of all strategies.
     pub open_orders: &'a [OpenOrder],
     /// Source of order ids.
@@ -203,6 +205,13 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn position(&self, id: InstrumentId) -> Position {
         self.lent.portfolio.position(id)
+    }
+
+    /// What this strategy itself has bought and sold of an instrument, over restarts, too. Another strategy's part, adopted
+    /// orders and trades by hand do not show here.
+    #[must_use]
+    pub fn own_position(&self, id: InstrumentId) -> Position {
+        self.lent.own.unwrap_or(self.lent.portfolio).position(id)
     }
 
     /// What the account holds of an asset, by the venue's last word.

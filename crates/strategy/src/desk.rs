@@ -113,6 +113,7 @@ impl Desk {
             instruments: &self.instruments,
             books: &self.books,
             portfolio: &self.portfolio,
+            own: None,
             open_orders: &self.orders,
             ids: &mut self.ids,
             requests: &mut self.requests,

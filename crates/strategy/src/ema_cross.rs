@@ -238,16 +238,21 @@ impl Strategy for EmaCross {
             order.instrument == self.instrument && order.purpose == OrderPurpose::Protective
         };
         self.stop = ctx.open_orders().find(is_stop).map(|order| order.client_order_id);
-        self.own = ctx.position(self.instrument);
+        self.own = ctx.own_position(self.instrument);
     }
 
     fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, fill: &Fill) {
         if self.own.apply(fill.side, fill.price, fill.quantity).is_err() {
-            self.own = ctx.position(self.instrument);
+            self.own = ctx.own_position(self.instrument);
         }
     }
 
     fn on_bar(&mut self, ctx: &mut Context<'_>, bar: &Bar) {
+        // The house may have closed for it.
+        let own = ctx.own_position(self.instrument);
+        if own.quantity != self.own.quantity {
+            self.own = own;
+        }
         let close = bar.close.to_f64();
         if let (Some(fast), Some(slow)) = (self.fast.update(close), self.slow.update(close)) {
             self.waits_for_cross &= fast > slow;

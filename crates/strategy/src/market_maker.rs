@@ -308,13 +308,18 @@ impl Strategy for MarketMaker {
 
     fn on_start(&mut self, ctx: &mut Context<'_>) {
         self.tick = ctx.instrument(self.instrument).map_or(0.0, |instrument| instrument.tick_size.to_f64());
-        self.own = ctx.position(self.instrument);
+        self.own = ctx.own_position(self.instrument);
         self.position = self.own.quantity.to_f64();
         // Quotes of an earlier start are not worth adopting: their place in the market is long gone.
         ctx.cancel_all(self.instrument);
     }
 
     fn on_top_of_book(&mut self, ctx: &mut Context<'_>, top: &TopOfBook) {
+        // The house may have closed for it.
+        let own = ctx.own_position(self.instrument);
+        if own.quantity != self.own.quantity {
+            (self.own, self.position) = (own, own.quantity.to_f64());
+        }
         if top.bid.quantity.is_positive() && top.ask.quantity.is_positive() {
             self.requote(ctx, Some(Market::of(top.bid.price, top.ask.price)));
         } else {
@@ -324,7 +329,7 @@ impl Strategy for MarketMaker {
 
     fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, fill: &Fill) {
         if self.own.apply(fill.side, fill.price, fill.quantity).is_err() {
-            self.own = ctx.position(self.instrument);
+            self.own = ctx.own_position(self.instrument);
         }
         self.position = self.own.quantity.to_f64();
     }

@@ -3,8 +3,11 @@
 
 use super::{Engine, Phase};
 use crate::outbox::{Effect, Notice, Outbox, StartBlocker};
+use crate::owners::{place, places};
 use keel_execution::ParentRecord;
-use keel_model::{ClientOrderId, Command, ExecutionEvent, Fill, Finding, InstrumentId, NewOrder, Timestamp};
+use keel_model::{
+    ClientOrderId, Command, ExecutionEvent, Fill, Finding, InstrumentId, NewOrder, StrategyId, Timestamp,
+};
 use keel_risk::RiskSnapshot;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -27,6 +30,8 @@ pub enum RecoveredRecord {
     Command(Timestamp, Command),
     /// What a comparison with the venue found, and when.
     Finding(Timestamp, Finding),
+    /// What the strategy numbers of the session at hand mean.
+    Strategies(Vec<String>),
     /// What became of a parent order, and when.
     Parent(Timestamp, ParentRecord),
     /// A run began: what was open then became unknown until the venue had answered.
@@ -50,9 +55,22 @@ pub(super) struct Replay {
     /// When the last record was written that tells of an order.
     pub(super) last: Timestamp,
     pub(super) records: u64,
+    /// What the strategy numbers of the session at hand mean; empty when it did not say.
+    #[serde(default)]
+    strategies: Vec<String>,
+    /// Where they stand in this run.
+    #[serde(skip)]
+    places: Vec<StrategyId>,
     /// What the records ask for; nobody takes it.
     #[serde(skip)]
     discarded: Outbox,
+}
+
+impl Replay {
+    /// Finds the strategies of the session at hand in this run.
+    pub(super) fn find_places(&mut self, now: &[String]) {
+        self.places = places(&self.strategies, now);
+    }
 }
 
 /// What the venue still owes us.
@@ -123,8 +141,9 @@ impl Engine {
         let mut discarded = std::mem::take(&mut self.replay.discarded);
         let mut risk = self.replay.risk.take();
         match record {
-            RecoveredRecord::Intent(ts, new) => {
+            RecoveredRecord::Intent(ts, mut new) => {
                 self.advance(ts);
+                new.strategy = place(&self.replay.places, new.strategy);
                 self.replay.last = self.replay.last.max(ts);
                 if self.orders.restore_intent(new, ts).is_ok() {
                     self.risk.sync(&new, new.intent.quantity, false);
@@ -140,12 +159,21 @@ impl Engine {
                 self.restore_held(&snapshot.held);
                 risk = Some(snapshot);
             }
-            RecoveredRecord::Parent(ts, record) => {
+            RecoveredRecord::Parent(ts, mut record) => {
                 self.advance(ts);
+                if let ParentRecord::Created { strategy, .. } = &mut record {
+                    *strategy = place(&self.replay.places, *strategy);
+                }
                 self.parents.restore(&record);
+            }
+            RecoveredRecord::Strategies(keys) => {
+                self.replay.strategies = keys;
+                self.replay.find_places(&self.keys);
             }
             RecoveredRecord::Session(ts) => {
                 self.advance(ts);
+                self.replay.strategies.clear();
+                self.replay.places.clear();
                 self.forget_requests(&mut discarded);
             }
             RecoveredRecord::Finding(ts, finding) => {

@@ -11,6 +11,7 @@ use super::recovery::{Cursor, Replay};
 use super::{Engine, Phase};
 use crate::digest::{Bag, Part};
 use crate::ledger::BalanceLedger;
+use crate::owners::OwnerBook;
 use keel_execution::{OrderManager, ParentBook};
 use keel_model::ids::Symbol;
 use keel_model::{ClientOrderId, InstrumentId, Portfolio, Timestamp};
@@ -36,7 +37,9 @@ pub enum SnapshotError {
         found: u32,
     },
     /// It has orders or positions in an instrument that this run does not trade.
-    #[error("the snapshot has orders or positions in {symbol}, which this run does not trade; add it to `venue.symbols`")]
+    #[error(
+        "the snapshot has orders or positions in {symbol}, which this run does not trade; add it to `venue.symbols`"
+    )]
     UnknownInstrument {
         /// Its symbol.
         symbol: String,
@@ -52,6 +55,8 @@ struct StateRef<'a> {
     orders: &'a OrderManager,
     parents: &'a ParentBook,
     portfolio: &'a Portfolio,
+    owners: &'a OwnerBook,
+    strategies: &'a [String],
     risk: RiskImage,
     cursors: &'a [Cursor],
     venue_time: Timestamp,
@@ -73,6 +78,10 @@ struct State {
     #[serde(default)]
     parents: ParentBook,
     portfolio: Portfolio,
+    #[serde(default)]
+    owners: OwnerBook,
+    #[serde(default)]
+    strategies: Vec<String>,
     risk: RiskImage,
     #[serde(default)]
     cursors: Vec<Cursor>,
@@ -105,6 +114,8 @@ impl Engine {
             orders: &self.orders,
             parents: &self.parents,
             portfolio: &self.portfolio,
+            owners: &self.owners,
+            strategies: self.strategy_keys(),
             risk: self.risk.image(self.now),
             cursors: &self.cursors,
             venue_time: self.venue_time,
@@ -121,8 +132,7 @@ impl Engine {
 
     /// Takes a snapshot over; the records after it are then replayed. Only on a fresh engine: on an error it is to be dropped.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        let mut state: State =
-            rmp_serde::from_slice(bytes).map_err(|error| SnapshotError::Read(error.to_string()))?;
+        let mut state: State = rmp_serde::from_slice(bytes).map_err(|error| SnapshotError::Read(error.to_string()))?;
         if state.version > VERSION {
             return Err(SnapshotError::Newer { found: state.version });
         }
@@ -138,6 +148,10 @@ impl Engine {
         state.portfolio.renumber(&renumber).map_err(unknown)?;
         self.risk.resume_from(state.risk, &renumber).map_err(unknown)?;
         state.holds.renumber(&renumber);
+        let places = crate::owners::places(&state.strategies, &self.keys);
+        self.orders.reassign(&|id| crate::owners::place(&places, id));
+        state.parents.reassign(&|id| crate::owners::place(&places, id));
+        self.owners.resume(state.owners, &|id| crate::owners::place(&places, id), &renumber).map_err(unknown)?;
         if let Some(risk) = &mut state.replay.risk {
             risk.carry_over(|id| renumber(id).ok_or_else(|| unknown(id)))?;
         }
@@ -150,6 +164,7 @@ impl Engine {
         (self.parents, self.portfolio, self.holds) = (state.parents, state.portfolio, state.holds);
         (self.ledger, self.reported_at, self.standing) = (state.ledger, state.reported_at, state.standing);
         (self.now, self.venue_time, self.replay) = (state.now, state.venue_time, state.replay);
+        self.replay.find_places(&self.keys);
         (self.fills_part, self.evicted_part) = (state.fills, state.evicted);
         self.risk.on_time(self.now);
         let open: Vec<ClientOrderId> = self.orders.open().map(keel_execution::Order::id).collect();

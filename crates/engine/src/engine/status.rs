@@ -137,6 +137,7 @@ impl Engine {
                     .closing_price(position.instrument, closing_side)
                     .and_then(|price| position.unrealized(price).ok()),
                 is_protected: self.orders.open_of(position.instrument).any(protects),
+                unattributed: self.owners.nobodys().position(position.instrument).quantity,
             }
         })
         .collect()

@@ -5,9 +5,9 @@ use super::emergency::Emergency;
 use super::market::{self, Access};
 use super::observe;
 use super::parts::{Shared, control_group, group, groups};
-use super::venue::{VenueProcess, off_runtime, watch_end};
 use super::recover::{self, EngineMaker};
-use super::{database, banner, strategies, summary};
+use super::venue::{VenueProcess, off_runtime, watch_end};
+use super::{banner, database, strategies, summary};
 use crate::config::secrets::Keys;
 use crate::config::{Config, DurabilityChoice, Venue};
 use crate::error::LaunchError;
@@ -226,8 +226,7 @@ impl Trading {
             parts.clients.push(connected.books_client.clone());
         }
         drop(strategies);
-        let maker =
-            EngineMaker::new(&self.shared, &self.instruments, connected.client.capabilities(), &recovered);
+        let maker = EngineMaker::new(&self.shared, &self.instruments, connected.client.capabilities(), &recovered);
         let (engine, _) = recover::replay(&self.context, &self.journal, &recovered, &maker).await?;
         self.begin_session(&recovered).await?;
         database::follow(&self.context, &self.shared, &self.journal, &recovered, maker.execution());

@@ -395,3 +395,86 @@ fn bad_input_a_fill_of_an_order_never_sent_is_booked_adopted_and_holds() {
     );
     assert_eq!(desk.held(), [(BTC, HoldCause::Order)]);
 }
+
+/// Places what it is told to, and remembers what it holds by its own account.
+#[derive(Debug)]
+struct Holder {
+    name: &'static str,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Strategy for Holder {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn subscriptions(&self) -> Vec<Subscription> {
+        vec![Subscription::top_of_book(BTC)]
+    }
+    fn on_start(&mut self, ctx: &mut Context<'_>) {
+        let own = ctx.own_position(BTC).quantity.normalized();
+        self.seen.lock().unwrap().push(format!("{} {own} of {}", self.name, ctx.position(BTC).quantity.normalized()));
+    }
+}
+
+/// Starts strategies of these names on records of an earlier run; answers what each saw and what is nobody's.
+fn start_holders(names: &[&'static str], records: Vec<RecoveredRecord>) -> (Vec<String>, String) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let strategies: Vec<Box<dyn Strategy>> =
+        names.iter().map(|name| Box::new(Holder { name, seen: Arc::clone(&seen) }) as Box<dyn Strategy>).collect();
+    let mut engine = Engine::new(config(), strategies).unwrap();
+    let (mut out, now) = (Outbox::new(), Timestamp::from_ms(1_700_000_000_000));
+    engine.recover(records, now, &mut out);
+    let tell = |engine: &mut Engine, event| engine.process(&Event::Execution(now, event), &mut Outbox::new());
+    tell(&mut engine, ExecutionEvent::OpenOrders(None, vec![]));
+    for instrument in [BTC, ETH] {
+        tell(&mut engine, ExecutionEvent::FillsOf { instrument, since: now, fills: vec![] });
+    }
+    let free = |name: &str, free: &str| Balance { asset: asset(name), free: money(free), locked: Notional::ZERO };
+    let balances = vec![free("BTC", "5"), free("USDT", "100000")];
+    tell(&mut engine, ExecutionEvent::Balances { complete: true, balances, ts_event: now });
+    engine.process(&Event::Command(now, Command::Start), &mut out);
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    let nobodys = engine.status().positions.first().map(|it| it.unattributed.normalized().to_string());
+    (seen, nobodys.unwrap_or_default())
+}
+
+#[test]
+fn two_strategies_on_one_instrument_find_their_own_part_after_a_restart_and_what_is_nobodys_is_told() {
+    let ts = Timestamp::from_ms(1_699_999_000_000);
+    let mut records = vec![
+        RecoveredRecord::Session(ts),
+        RecoveredRecord::Strategies(vec!["one@BTCUSDT".into(), "two@BTCUSDT".into()]),
+    ];
+    for (sequence, strategy, side, size) in
+        [(1, 0, Side::Buy, "0.3"), (2, 1, Side::Buy, "0.1"), (3, 0, Side::Sell, "0.1"), (4, 1, Side::Buy, "0.05")]
+    {
+        let id = ClientOrderId { instance: 7, epoch: 2, sequence };
+        let intent = OrderIntent::limit(BTC, side, quantity(size), price("60000"), OrderPurpose::Entry);
+        let new = NewOrder { client_order_id: id, strategy: StrategyId(strategy), ts_decided: ts, intent };
+        let fill = Fill {
+            trade_id: TradeId::new(&sequence.to_string()).unwrap(),
+            instrument: BTC,
+            side,
+            price: price("60000"),
+            quantity: quantity(size),
+            fee: Notional::ZERO,
+            fee_asset: asset("USDT"),
+            liquidity: Liquidity::Maker,
+            ts_event: ts,
+        };
+        records.push(RecoveredRecord::Intent(ts, new));
+        records.push(RecoveredRecord::Event(ts, ExecutionEvent::Fills(vec![(Some(id), fill)])));
+    }
+    let (seen, nobodys) = start_holders(&["one", "two"], records.clone());
+    assert_eq!((seen, nobodys), (vec!["one 0.2 of 0.35".into(), "two 0.15 of 0.35".into()], "0".into()));
+    // In another order, each still finds its own.
+    let (seen, nobodys) = start_holders(&["two", "one"], records.clone());
+    assert_eq!((seen, nobodys), (vec!["two 0.15 of 0.35".into(), "one 0.2 of 0.35".into()], "0".into()));
+    // One that is no more leaves its part to nobody; the other does not take it.
+    let (seen, nobodys) = start_holders(&["two"], records.clone());
+    assert_eq!((seen, nobodys), (vec!["two 0.15 of 0.35".into()], "0.2".into()));
+    // Over a snapshot, too.
+    let mut engine = Engine::new(config(), vec![]).unwrap();
+    engine.recover(records, ts, &mut Outbox::new());
+    assert_eq!(engine.owners().unattributed().map(|(_, held)| held).collect::<Vec<_>>(), [quantity("0.35")]);
+}
