@@ -79,6 +79,14 @@ pub trait ExchangeClient: Send + Sync + std::fmt::Debug {
     /// Cancels an order of ours.
     async fn cancel(&self, cancel: &CancelOrder) -> CancelOutcome;
 
+    /// Cancels many orders of ours as fast as the requests can leave: none waits for the answer to another. Ends when all that
+    /// were sent are answered. `Ok(false)`, and nothing is sent, where the client cannot; an order that `sink` heard nothing
+    /// of was not cancelled.
+    async fn cancel_many(&self, orders: &[CancelOrder], sink: &dyn BurstSink) -> Result<bool, ExchangeError> {
+        let _cannot = (orders, sink);
+        Ok(false)
+    }
+
     /// Cancels one order and places another, where the venue can.
     async fn replace(&self, replace: &ReplaceOrder, on_sent: &(dyn Fn(SentInfo) + Send + Sync)) -> ReplaceOutcome;
 
@@ -100,6 +108,14 @@ pub trait ExchangeClient: Send + Sync + std::fmt::Debug {
 
     /// Refuses new calls, ends those under way and closes every connection. Idempotent.
     async fn close(&self) -> Result<(), ExchangeError>;
+}
+
+/// Hears how a burst of cancels goes. Must not block.
+pub trait BurstSink: Send + Sync {
+    /// The request of this order was handed to the system.
+    fn on_sent(&self, order: &CancelOrder);
+    /// The venue's answer about this order.
+    fn on_outcome(&self, order: &CancelOrder, outcome: CancelOutcome);
 }
 
 /// What to stream of one instrument.

@@ -15,6 +15,6 @@ pub mod error;
 
 pub use capabilities::{Capabilities, UnknownResolution};
 pub use client::{
-    AccountFeed, AccountSink, ClockOffset, ExchangeClient, FeedSink, MarketDataFeed, SentInfo, Subscription,
+    AccountFeed, AccountSink, BurstSink, ClockOffset, ExchangeClient, FeedSink, MarketDataFeed, SentInfo, Subscription,
 };
 pub use error::ExchangeError;

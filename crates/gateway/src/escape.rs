@@ -9,14 +9,14 @@ use crate::board::{OpenOrderBoard, PublishedOrder};
 use crate::gate::{GateLevel, SubmitGate};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use keel_exchange::ExchangeClient;
+use keel_exchange::{BurstSink, ExchangeClient};
 use keel_lifecycle::Clock;
 use keel_model::{
     CancelOrder, CancelOutcome, ClientOrderId, OrderPurpose, OrderStatus, QueryOrder, QueryOutcome, Timestamp,
 };
 use keel_store::{Journal, Record};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,9 @@ pub struct EscapeReport {
     pub took_ms: u64,
     /// Cancels that went out without a record in the journal.
     pub unrecorded: usize,
+    /// From the beginning until each order's request had been handed to the system; unit: milliseconds. `None` when that was
+    /// not done for each.
+    pub handed_over_ms: Option<u64>,
 }
 
 impl EscapeReport {
@@ -90,11 +93,21 @@ pub struct EscapeLimits {
     pub attempts_max: u32,
     /// Pause before another try.
     pub pause: Duration,
+    /// From this many orders on they go out as one burst, where the client can: none waits for the answer to another.
+    pub burst_from: usize,
+    /// How long the answers to a burst are waited for before what is left is cancelled one by one.
+    pub burst_limit: Duration,
 }
 
 impl Default for EscapeLimits {
     fn default() -> Self {
-        Self { parallel_max: 64, attempts_max: 5, pause: Duration::from_millis(100) }
+        Self {
+            parallel_max: 64,
+            attempts_max: 5,
+            pause: Duration::from_millis(100),
+            burst_from: 8,
+            burst_limit: Duration::from_secs(3),
+        }
     }
 }
 
@@ -119,6 +132,37 @@ pub struct EscapePath {
 struct Progress {
     outcomes: BTreeMap<ClientOrderId, EscapeOutcome>,
     unrecorded: usize,
+    /// Orders whose first request was handed to the system.
+    handed_over: BTreeSet<ClientOrderId>,
+    handed_over_mono_ns: u64,
+}
+
+/// Notes what becomes of a burst.
+struct Notes<'a> {
+    progress: &'a Mutex<Progress>,
+    clock: &'a Clock,
+}
+
+impl BurstSink for Notes<'_> {
+    fn on_sent(&self, order: &CancelOrder) {
+        self.progress.lock().hand_over(order.client_order_id, self.clock);
+    }
+
+    fn on_outcome(&self, order: &CancelOrder, outcome: CancelOutcome) {
+        let seen = match outcome {
+            CancelOutcome::Canceled(snapshot) => EscapeOutcome::Confirmed(snapshot.status),
+            other => EscapeOutcome::Unconfirmed(format!("{other:?}")),
+        };
+        self.progress.lock().outcomes.insert(order.client_order_id, seen);
+    }
+}
+
+impl Progress {
+    fn hand_over(&mut self, id: ClientOrderId, clock: &Clock) {
+        if self.handed_over.insert(id) {
+            self.handed_over_mono_ns = clock.mono_ns();
+        }
+    }
 }
 
 impl EscapePath {
@@ -144,8 +188,13 @@ impl EscapePath {
                 waiting.push_back(*order);
             }
         }
+        let wanted = waiting.len();
         // What is not done at the limit is dropped; its last answer stands in `progress`.
-        let is_in_time = tokio::time::timeout(limit, self.cancel_each(waiting, &progress)).await.is_ok();
+        let all = async {
+            self.cancel_burst(&mut waiting, &progress).await;
+            self.cancel_each(waiting, &progress).await;
+        };
+        let is_in_time = tokio::time::timeout(limit, all).await.is_ok();
         if !is_in_time {
             tracing::error!(limit_ms = limit.as_millis(), "the escape path ran out of time");
         }
@@ -155,6 +204,36 @@ impl EscapePath {
             orders: progress.outcomes.into_iter().collect(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             unrecorded: progress.unrecorded,
+            handed_over_ms: (progress.handed_over.len() == wanted)
+                .then(|| progress.handed_over_mono_ns.saturating_sub(began) / 1_000_000),
+        }
+    }
+
+    /// Many orders leave as one burst; those that it confirmed are taken from `waiting`.
+    async fn cancel_burst(&self, waiting: &mut VecDeque<PublishedOrder>, progress: &Mutex<Progress>) {
+        if waiting.len() < self.limits.burst_from {
+            return;
+        }
+        let orders: Vec<CancelOrder> = waiting.iter().map(|order| order.cancel).collect();
+        orders.iter().for_each(|order| self.note_intent(*order, progress));
+        let notes = Notes { progress, clock: &self.clock };
+        match tokio::time::timeout(self.limits.burst_limit, self.client.cancel_many(&orders, &notes)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the burst of cancels broke off; what is left goes one by one"),
+            Err(_) => tracing::warn!("the venue has not answered the whole burst of cancels; what is left goes again"),
+        }
+        let progress = progress.lock();
+        let is_confirmed = |order: &PublishedOrder| {
+            matches!(progress.outcomes.get(&order.id()), Some(EscapeOutcome::Confirmed(_)))
+        };
+        waiting.retain(|order| !is_confirmed(order));
+    }
+
+    fn note_intent(&self, order: CancelOrder, progress: &Mutex<Progress>) {
+        let record = Record::CancelIntent { ts: Timestamp::from_ns(self.clock.run_ns()), order, is_escape: true };
+        match self.journal.append_escape(&record) {
+            Ok(ticket) => drop(ticket),
+            Err(_) => progress.lock().unrecorded += 1,
         }
     }
 
@@ -173,15 +252,16 @@ impl EscapePath {
 
     async fn cancel_one(&self, order: CancelOrder, progress: &Mutex<Progress>) {
         let id = order.client_order_id;
-        let record = Record::CancelIntent { ts: Timestamp::from_ns(self.clock.run_ns()), order, is_escape: true };
-        match self.journal.append_escape(&record) {
-            Ok(ticket) => drop(ticket),
-            Err(_) => progress.lock().unrecorded += 1,
-        }
+        self.note_intent(order, progress);
         for attempt in 1..=self.limits.attempts_max {
             let outcome = self.try_cancel(&order).await;
             let is_done = !matches!(outcome, EscapeOutcome::Unconfirmed(_));
-            progress.lock().outcomes.insert(id, outcome);
+            {
+                let mut progress = progress.lock();
+                // Told late rather than early: by its answer.
+                progress.hand_over(id, &self.clock);
+                progress.outcomes.insert(id, outcome);
+            }
             if is_done {
                 return;
             }

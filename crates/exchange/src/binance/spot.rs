@@ -19,6 +19,7 @@
 //! ```
 
 mod account_feed;
+mod burst;
 mod capabilities;
 /// What an answer that is not a success proves.
 pub mod classify;

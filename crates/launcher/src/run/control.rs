@@ -282,7 +282,7 @@ impl Desk {
         deadline: &Deadline,
         check: impl Fn(&StatusSnapshot, &CoordinatorHandle) -> Progress,
     ) -> Answer {
-        let since_ns = self.clock.now_ns();
+        let since_ns = self.clock.run_ns();
         if let Err(error) = engine.command(command) {
             return Answer::refused(asked, error.to_string());
         }

@@ -87,7 +87,9 @@ pub struct EmergencyReport {
     pub escape_orders: usize,
     /// Of these, not confirmed by the venue.
     pub escape_unconfirmed: usize,
-    /// From the trigger until the escape path had its answers; unit: milliseconds.
+    /// From the command until each of these cancels had been handed to the system; unit: milliseconds.
+    pub handed_over_ms: Option<u64>,
+    /// From the command until the escape path had its answers; unit: milliseconds.
     pub escape_ms: Option<u64>,
     /// Everything it had to do is confirmed by the venue.
     pub is_done: bool,
@@ -296,7 +298,7 @@ impl Emergency {
     /// The journal's escape lane needs no engine and waits for no disk.
     fn append_record(&self, reason: &str) {
         let Some(journal) = self.inner.shared.parts.lock().journal.clone() else { return };
-        let ts = Timestamp::from_ns(self.inner.clock.now_ns());
+        let ts = Timestamp::from_ns(self.inner.clock.run_ns());
         let record = Record::Command(ts, Command::EmergencyStop(reason.to_owned()));
         match journal.append_escape(&record) {
             Ok(ticket) => {
@@ -399,12 +401,14 @@ impl Emergency {
         let escape: Option<Arc<EscapePath>> = self.inner.shared.parts.lock().escape.clone();
         let Some(escape) = escape else { return };
         tracing::error!("emergency stop: the engine has not cancelled its orders; the escape path does");
+        let waited = u64::try_from(self.inner.clock.since(began).as_millis()).unwrap_or(u64::MAX);
         let report = escape.cancel_published(EscapeScope::All, ESCAPE_LIMIT).await;
         tracing::warn!("emergency stop: {}", report.to_string().lines().next().unwrap_or_default());
         let took = self.inner.clock.since(began).as_millis();
         let mut own = self.inner.report.lock();
         own.escape_orders = report.orders.len();
         own.escape_unconfirmed = report.unconfirmed();
+        own.handed_over_ms = report.handed_over_ms.map(|took| waited.saturating_add(took));
         own.escape_ms = Some(u64::try_from(took).unwrap_or(u64::MAX));
     }
 

@@ -4,6 +4,7 @@
 //! whatever may have left without a readable answer is `Unknown`; nothing is signed with a clock that was never measured.
 
 use super::VENUE;
+use super::burst::Burst;
 use super::capabilities::capabilities;
 use super::classify::{VenueError, Verdict, classify};
 use super::codec::encode::{EncodeError, Query, encode_signed_submit_into};
@@ -15,7 +16,7 @@ use super::sign::Signer;
 use super::symbols::SymbolTable;
 use super::transport::OWNER;
 use super::venue::{BinanceSpot, call_error, success, unreadable};
-use crate::{Capabilities, ClockOffset, ExchangeClient, ExchangeError, SentInfo};
+use crate::{BurstSink, Capabilities, ClockOffset, ExchangeClient, ExchangeError, SentInfo};
 use async_trait::async_trait;
 use hyper::Method;
 use keel_lifecycle::{Lease, LeaseKind};
@@ -401,6 +402,20 @@ impl ExchangeClient for BinanceSpotClient {
 
     async fn cancel(&self, cancel: &CancelOrder) -> CancelOutcome {
         self.cancel_inner(cancel).await.unwrap_or_else(CancelOutcome::NotSent)
+    }
+
+    async fn cancel_many(&self, orders: &[CancelOrder], sink: &dyn BurstSink) -> Result<bool, ExchangeError> {
+        let known = self.known();
+        if self.pool.is_closed() {
+            return Ok(false);
+        }
+        let burst = Burst {
+            venue: &self.venue,
+            pool: &self.pool,
+            instruments: &known.instruments,
+            symbols: &known.symbols,
+        };
+        burst.cancel(orders, sink).await.map(|()| true)
     }
 
     async fn replace(&self, replace: &ReplaceOrder, on_sent: &(dyn Fn(SentInfo) + Send + Sync)) -> ReplaceOutcome {
