@@ -10,7 +10,7 @@ mod plan;
 mod proxy;
 
 pub use link::CHUNKS_MAX;
-pub use plan::{Break, Door, Lane, Plan};
+pub use plan::{Break, Door, Lane, Plan, Scope};
 pub use proxy::{Proxy, ProxyStats};
 
 /// Why a proxy could not be started.

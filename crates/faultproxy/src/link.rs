@@ -5,14 +5,16 @@ use crate::proxy::Control;
 use keel_lifecycle::{CancellationToken, Clock};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 /// Chunks on the way per direction.
 pub const CHUNKS_MAX: usize = 256;
+/// So many of the first bytes tell what a connection is.
+const BEGINNING_BYTES: usize = 64;
 /// The largest chunk.
 const CHUNK_BYTES: usize = 16 * 1024;
 
@@ -41,6 +43,8 @@ struct Link {
     control: watch::Receiver<Control>,
     /// How it broke, once it has.
     broken: watch::Sender<Option<Break>>,
+    /// The first bytes from the client.
+    beginning: OnceLock<Vec<u8>>,
 }
 
 /// Carries a connection to its end.
@@ -54,7 +58,7 @@ pub(crate) async fn carry(
     token: CancellationToken,
 ) {
     let (broken, mut is_broken) = watch::channel(None);
-    let link = Link { clock: Clock::system(), control, broken };
+    let link = Link { clock: Clock::system(), control, broken, beginning: OnceLock::new() };
     let up = direction(&link, plan.up, &client, &server, &passed, 0, seed);
     let down = direction(&link, plan.down, &server, &client, &passed, 1, seed ^ 1);
     let cut = async {
@@ -71,7 +75,7 @@ pub(crate) async fn carry(
     let is_reset = tokio::select! {
         ((), ()) = async { tokio::join!(up, down) } => false,
         how = cut => how == Some(Break::Reset),
-        how = ordered(link.control.clone()) => how == Break::Reset,
+        how = ordered(&link) => how == Break::Reset,
         () = token.cancelled() => false,
     };
     for stream in [client, server].iter().filter(|_| is_reset) {
@@ -83,12 +87,14 @@ pub(crate) async fn carry(
 }
 
 /// Waits until all connections are told to end.
-async fn ordered(mut control: watch::Receiver<Control>) -> Break {
+async fn ordered(link: &Link) -> Break {
+    let mut control = link.control.clone();
     let began = control.borrow().breaks;
     loop {
         let now = *control.borrow_and_update();
         if now.breaks != began
-            && let Some(how @ (Break::Close | Break::Reset)) = now.last_break
+            && let Some((how @ (Break::Close | Break::Reset), scope)) = now.last_break
+            && scope.covers(link.beginning())
         {
             return how;
         }
@@ -109,10 +115,10 @@ async fn direction(
 ) {
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
     let count = passed.get(at);
-    tokio::join!(read(link, lane, from, sender, seed), write(link, lane, to, receiver, count));
+    tokio::join!(read(link, lane, from, sender, at == 0, seed), write(link, lane, to, receiver, count));
 }
 
-async fn read(link: &Link, lane: Lane, from: &TcpStream, sender: mpsc::Sender<Chunk>, seed: u64) {
+async fn read(link: &Link, lane: Lane, from: &TcpStream, sender: mpsc::Sender<Chunk>, lane_is_up: bool, seed: u64) {
     let mut dice = Dice(seed);
     let mut buffer = vec![0; CHUNK_BYTES];
     let (mut taken, mut last_due_ns) = (0u64, 0u64);
@@ -136,7 +142,11 @@ async fn read(link: &Link, lane: Lane, from: &TcpStream, sender: mpsc::Sender<Ch
             changed = control.changed() => { if changed.is_err() { return } continue }
             changed = broken.changed() => { if changed.is_err() { return } continue }
         };
-        if silence == Some(Break::HalfOpen) {
+        if lane_is_up {
+            link.beginning.get_or_init(|| buffer.get(..count.min(BEGINNING_BYTES)).unwrap_or_default().to_vec());
+        }
+        // Once more: it may only now be known which connection this is.
+        if silence.is_some() || link.silence(&control, &broken) == Some(Break::HalfOpen) {
             continue;
         }
         if let Some((after, how)) = lane.break_after
@@ -218,9 +228,14 @@ async fn write_all(to: &TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
 }
 
 impl Link {
+    fn beginning(&self) -> &[u8] {
+        self.beginning.get().map_or(&[], Vec::as_slice)
+    }
+
     /// Is the line silent, by its own break or by an order to all?
     fn silence(&self, control: &watch::Receiver<Control>, broken: &watch::Receiver<Option<Break>>) -> Option<Break> {
         let own = *broken.borrow();
-        own.or(control.borrow().held).filter(|how| matches!(how, Break::HalfOpen | Break::Stall))
+        let held = control.borrow().held.filter(|(_, scope)| scope.covers(self.beginning())).map(|(how, _)| how);
+        own.or(held).filter(|how| matches!(how, Break::HalfOpen | Break::Stall))
     }
 }

@@ -79,3 +79,28 @@ pub enum Door {
     /// Not even accepted: the request for a connection gets no answer, as from an address that nobody has.
     Ignore,
 }
+
+/// Which connections an order is for, by the first bytes that the client sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them.
+    #[default]
+    All,
+    /// Those that began with one of these, such as `GET /ws`.
+    Starting(&'static [&'static str]),
+    /// All others.
+    NotStarting(&'static [&'static str]),
+}
+
+impl Scope {
+    /// Does it mean a connection that began like this? One that has said nothing yet is meant by `All` alone.
+    #[must_use]
+    pub fn covers(self, beginning: &[u8]) -> bool {
+        let starts = |words: &[&str]| words.iter().any(|word| beginning.starts_with(word.as_bytes()));
+        match self {
+            Self::All => true,
+            Self::Starting(words) => starts(words),
+            Self::NotStarting(words) => !beginning.is_empty() && !starts(words),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::ProxyError;
 use crate::link;
-use crate::plan::{Break, Door, Plan};
+use crate::plan::{Break, Door, Plan, Scope};
 use keel_lifecycle::{CancellationToken, GroupReport, Supervisor, TaskGroup, TaskKind};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -24,12 +24,12 @@ const BACKLOG: u32 = 1_024;
 /// Orders to all connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Control {
-    /// Silence on every line while it lasts.
-    pub(crate) held: Option<Break>,
-    /// How many times all were told to end.
+    /// Silence while it lasts, and on which lines.
+    pub(crate) held: Option<(Break, Scope)>,
+    /// How many times lines were told to end.
     pub(crate) breaks: u64,
-    /// How, the last time.
-    pub(crate) last_break: Option<Break>,
+    /// How, the last time, and which.
+    pub(crate) last_break: Option<(Break, Scope)>,
 }
 
 #[derive(Debug)]
@@ -126,15 +126,25 @@ impl Proxy {
 
     /// Ends every open connection. [`Break::HalfOpen`] and [`Break::Stall`] do not end; use [`Proxy::hold`] for them.
     pub fn break_all(&self, how: Break) {
+        self.break_some(how, Scope::All);
+    }
+
+    /// Ends the open connections of a scope.
+    pub fn break_some(&self, how: Break, scope: Scope) {
         self.shared.control.send_modify(|control| {
             control.breaks += 1;
-            control.last_break = Some(how);
+            control.last_break = Some((how, scope));
         });
     }
 
     /// Silence on every connection, those to come included, until [`Proxy::release`].
     pub fn hold(&self, how: Break) {
-        self.shared.control.send_modify(|control| control.held = Some(how));
+        self.hold_some(how, Scope::All);
+    }
+
+    /// Silence on the connections of a scope.
+    pub fn hold_some(&self, how: Break, scope: Scope) {
+        self.shared.control.send_modify(|control| control.held = Some((how, scope)));
     }
 
     /// Bytes pass again. What was lost meanwhile stays lost.

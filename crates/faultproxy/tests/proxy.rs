@@ -1,7 +1,7 @@
 //! The proxy between a plain client and an echo.
 #![allow(clippy::disallowed_methods, reason = "tests measure with the machine's clock and spawn plain tasks")]
 
-use keel_faultproxy::{Break, Door, Lane, Plan, Proxy};
+use keel_faultproxy::{Break, Door, Lane, Plan, Proxy, Scope};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -168,5 +168,27 @@ async fn n_06_a_drip_gives_one_byte_at_a_time() {
         got += count;
     }
     assert!(began.elapsed() >= Duration::from_millis(90), "{:?}", began.elapsed());
+    stop(proxy).await;
+}
+
+#[tokio::test]
+async fn n_19_one_kind_of_connection_is_down_while_the_other_is_up() {
+    const STREAMS: Scope = Scope::Starting(&["GET /ws"]);
+    let proxy = Proxy::start(echo().await).unwrap();
+    let (mut stream, mut request) = (through(&proxy).await, through(&proxy).await);
+    assert_eq!(say(&mut stream, b"GET /ws").await, b"GET /ws");
+    assert_eq!(say(&mut request, b"GET /api").await, b"GET /api");
+    proxy.hold_some(Break::HalfOpen, STREAMS);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    stream.write_all(b"lost").await.unwrap();
+    assert!(tokio::time::timeout(SILENCE, stream.read(&mut [0; 1])).await.is_err());
+    assert_eq!(say(&mut request, b"up").await, b"up");
+    let mut next = through(&proxy).await;
+    next.write_all(b"GET /ws").await.unwrap();
+    assert!(tokio::time::timeout(SILENCE, next.read(&mut [0; 1])).await.is_err());
+    proxy.release();
+    proxy.break_some(Break::Reset, STREAMS);
+    assert!(tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await.unwrap().is_err());
+    assert_eq!(say(&mut request, b"still up").await, b"still up");
     stop(proxy).await;
 }
