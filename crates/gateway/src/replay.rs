@@ -100,7 +100,7 @@ pub fn replay_journal(
     let mut refused = None;
     let snapshots = if options.ignores_snapshots { Vec::new() } else { list_snapshots(folder)? };
     for (_, path) in snapshots.into_iter().filter(|(sequence, _)| *sequence <= options.until) {
-        match read_snapshot(&path).map_err(GatewayError::from).and_then(|it| resume(&it, instruments, make)) {
+        match read_snapshot(&path).map_err(GatewayError::from).and_then(|it| resume(&it, make)) {
             Ok(base) => return Run::new(base, instruments, options).go(folder),
             Err(error @ GatewayError::Engine { .. }) => return Err(error),
             Err(error) => {
@@ -132,16 +132,13 @@ struct Base {
 
 fn resume(
     snapshot: &Snapshot,
-    instruments: &Instruments,
     make: &mut dyn FnMut() -> Result<Engine, String>,
 ) -> Result<Base, GatewayError> {
     let (symbols, state) = decode(&snapshot.payload)
         .ok_or_else(|| GatewayError::Snapshot { cause: "its parts cannot be told apart".to_owned() })?;
     let mut engine = make().map_err(engine_error)?;
-    engine.restore(state).map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
-    let is_renumbered = symbols.iter().zip(instruments.iter()).any(|(symbol, known)| *symbol != known.symbol);
-    // The digest names instruments by their ids: it compares only where they are the same.
-    if !is_renumbered && engine.digest().to_string() != snapshot.header.digest {
+    let is_same = engine.restore(state).map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
+    if is_same && engine.digest().to_string() != snapshot.header.digest {
         return Err(GatewayError::Snapshot {
             cause: "its state has another digest than the one it was taken with".into(),
         });

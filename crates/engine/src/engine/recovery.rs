@@ -167,6 +167,12 @@ impl Engine {
                 self.parents.restore(&record);
             }
             RecoveredRecord::Strategies(keys) => {
+                if self.strategies.is_empty() {
+                    // Books without strategies of their own number them as the session at hand does.
+                    let places = crate::owners::places(&self.keys, &keys);
+                    self.orders.reassign(&|id| place(&places, id));
+                    self.keys.clone_from(&keys);
+                }
                 self.replay.strategies = keys;
                 self.replay.find_places(&self.keys);
             }

@@ -131,7 +131,8 @@ impl Engine {
     }
 
     /// Takes a snapshot over; the records after it are then replayed. Only on a fresh engine: on an error it is to be dropped.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+    /// Answers whether instruments and strategies have the numbers that they had then, so that the digest must be the same.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<bool, SnapshotError> {
         let mut state: State = rmp_serde::from_slice(bytes).map_err(|error| SnapshotError::Read(error.to_string()))?;
         if state.version > VERSION {
             return Err(SnapshotError::Newer { found: state.version });
@@ -148,6 +149,10 @@ impl Engine {
         state.portfolio.renumber(&renumber).map_err(unknown)?;
         self.risk.resume_from(state.risk, &renumber).map_err(unknown)?;
         state.holds.renumber(&renumber);
+        if self.strategies.is_empty() {
+            self.keys.clone_from(&state.strategies);
+        }
+        let is_same = state.strategies == self.keys && symbols.iter().eq(self.instruments.iter().map(|it| &it.symbol));
         let places = crate::owners::places(&state.strategies, &self.keys);
         self.orders.reassign(&|id| crate::owners::place(&places, id));
         state.parents.reassign(&|id| crate::owners::place(&places, id));
@@ -171,7 +176,7 @@ impl Engine {
         for id in open {
             self.sync_order(id);
         }
-        Ok(())
+        Ok(is_same)
     }
 
     /// Records replayed so far, those before the snapshot included.
