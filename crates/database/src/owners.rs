@@ -80,10 +80,10 @@ impl Owners {
         self.inner.lock().values().map(|entry| entry.usage.clone()).collect()
     }
 
-    /// Who holds connections, for messages.
-    pub(crate) fn holders(&self) -> String {
+    /// Who holds connections, for messages; `None` when nobody does.
+    pub(crate) fn holders(&self) -> Option<String> {
         let all = self.all();
         let held: Vec<_> = all.iter().filter(|it| it.held > 0).map(|it| format!("{} {}", it.owner, it.held)).collect();
-        if held.is_empty() { "nobody holds a connection".to_owned() } else { format!("held by: {}", held.join(", ")) }
+        (!held.is_empty()).then(|| format!("held by: {}", held.join(", ")))
     }
 }

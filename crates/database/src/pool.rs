@@ -67,6 +67,8 @@ pub struct Database {
     inner: Arc<Inner>,
 }
 
+type Trouble = Arc<Mutex<Option<DbError>>>;
+
 #[derive(Debug)]
 struct Inner {
     options: DatabaseOptions,
@@ -75,6 +77,8 @@ struct Inner {
     owners: Owners,
     timings: Timings,
     lease: Mutex<Option<Lease>>,
+    /// Why a fresh connection could not be used, and what is being tried again: the pool itself only says that time is up.
+    trouble: Trouble,
     closing: CancellationToken,
 }
 
@@ -125,7 +129,8 @@ pub struct PoolStatus {
 impl Database {
     /// A pool that connects when it is first used.
     pub fn open_lazy(options: DatabaseOptions) -> Result<Self, DbError> {
-        let pool = pool_of(&options)?;
+        let trouble = Trouble::default();
+        let pool = pool_of(&options, &trouble)?;
         let lease = options.ledger.lease_with_close(LeaseKind::Database, "database", options.address.to_string());
         Ok(Self {
             inner: Arc::new(Inner {
@@ -134,6 +139,7 @@ impl Database {
                 owners: Owners::default(),
                 timings: Timings::default(),
                 lease: Mutex::new(Some(lease)),
+                trouble,
                 closing: CancellationToken::new(),
             }),
         })
@@ -228,7 +234,7 @@ impl Database {
         if self.is_closed() {
             return Err(DbError::Closed { what });
         }
-        let fresh = pool_of(options)?;
+        let fresh = pool_of(options, &self.inner.trouble)?;
         let old = std::mem::replace(&mut *self.inner.pool.lock(), fresh);
         // Whoever still holds a connection of the old file gives it back in his own time.
         drop(tokio::time::timeout(CLOSE_OLD_LIMIT, old.close()).await);
@@ -264,7 +270,18 @@ impl Database {
 
     fn timed_out(&self, what: String, limit: Duration) -> DbError {
         let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        DbError::Timeout { what, waited_ms, holders: self.inner.owners.holders() }
+        if let Some(error) = self.inner.trouble.lock().clone() {
+            return error;
+        }
+        match self.inner.owners.holders() {
+            Some(holders) => DbError::Timeout { what, waited_ms, holders },
+            None => DbError::Unreachable { what, cause: format!("no connection within {waited_ms} ms") },
+        }
+    }
+
+    /// What is being tried again at this moment, if anything.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.inner.trouble.lock().as_ref().map(ToString::to_string)
     }
 
     /// Does `work` in one transaction: all of it or nothing. A lock of somebody else is waited for a few times, with growing
@@ -280,12 +297,18 @@ impl Database {
         let done = loop {
             match self.attempt(name, owner, &mut work).await {
                 Err(error) if matches!(error, DbError::Busy { .. }) => match backoff.next() {
-                    Some(pause) => tokio::time::sleep(pause).await,
+                    Some(pause) => {
+                        *self.inner.trouble.lock() = Some(error);
+                        tokio::time::sleep(pause).await;
+                    }
                     None => break Err(error),
                 },
                 done => break done,
             }
         };
+        if done.is_ok() {
+            *self.inner.trouble.lock() = None;
+        }
         let took = clock.since(began);
         self.inner.timings.record(name, took, done.is_ok());
         if let Err(error) = &done {
@@ -342,7 +365,9 @@ impl Database {
         self.inner.closing.cancel();
         let closed = tokio::time::timeout(limit, self.pool().close()).await;
         if closed.is_err() {
-            return Err(self.timed_out("close the database".to_owned(), limit));
+            let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            let holders = self.inner.owners.holders().unwrap_or_else(|| "the database does not answer".to_owned());
+            return Err(DbError::Timeout { what: "close the database".to_owned(), waited_ms, holders });
         }
         if let Some(lease) = self.inner.lease.lock().take() {
             lease.close();
@@ -371,11 +396,12 @@ impl Database {
 }
 
 /// A pool that connects when it is first used.
-fn pool_of(options: &DatabaseOptions) -> Result<AnyPool, DbError> {
+fn pool_of(options: &DatabaseOptions, trouble: &Trouble) -> Result<AnyPool, DbError> {
     sqlx::any::install_default_drivers();
     let connect: AnyConnectOptions =
         options.address.url().parse().map_err(|error| DbError::of("read the address", &error))?;
     let (dialect, busy_ms) = (options.address.dialect(), options.busy_timeout.as_millis());
+    let trouble = trouble.clone();
     Ok(AnyPoolOptions::new()
         .min_connections(0)
         .max_connections(options.connections_max.max(1))
@@ -384,7 +410,14 @@ fn pool_of(options: &DatabaseOptions) -> Result<AnyPool, DbError> {
         .idle_timeout(Duration::from_secs(600))
         .max_lifetime(None)
         .test_before_acquire(true)
-        .after_connect(move |connection, _| Box::pin(settle(connection, dialect, busy_ms)))
+        .after_connect(move |connection, _| {
+            let trouble = trouble.clone();
+            Box::pin(async move {
+                let settled = settle(connection, dialect, busy_ms).await;
+                *trouble.lock() = settled.as_ref().err().map(|error| DbError::of("connect", error));
+                settled
+            })
+        })
         .connect_lazy_with(connect.disable_statement_logging()))
 }
 

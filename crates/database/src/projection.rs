@@ -342,7 +342,8 @@ impl Projection {
             return;
         }
         state.told_at = Some(now);
-        let cause = state.status.error.clone().unwrap_or_else(|| "it is slower than the journal grows".to_owned());
+        let slow = || "it is slower than the journal grows".to_owned();
+        let cause = state.status.error.clone().or_else(|| self.parts.database.trouble()).unwrap_or_else(slow);
         drop(state);
         let behind = durable.saturating_sub(projected);
         let for_s = clock.since(since).as_secs_f64();
