@@ -27,6 +27,9 @@ pub(crate) struct Reservation {
     pub(crate) price: i64,
     /// Does it rest in the book, so that an order of ours could trade with it?
     pub(crate) rests: bool,
+    /// Until the price comes near this trigger it does not rest yet.
+    #[serde(default)]
+    pub(crate) stop: Option<i64>,
     /// Is its outcome unknown?
     pub(crate) is_unknown: bool,
     /// Whose order.
@@ -202,7 +205,8 @@ impl Row {
             self.last_price = price(old.valuation()).unwrap_or(0);
             for order in &old.open {
                 let (remaining, price) = (quantity(order.remaining)?, price(order.price)?);
-                self.open.push(Reservation { remaining, price, ..*order });
+                let stop = order.stop.and_then(|stop| crate::units::rescale(stop, old.price_scale, self.price_scale));
+                self.open.push(Reservation { remaining, price, stop, ..*order });
             }
         } else {
             (self.cash, self.position) = (old.cash, old.position);
@@ -435,8 +439,20 @@ impl Row {
         }
         self.open
             .iter()
-            .find(|own| own.side != order.side && own.rests && Some(own.id) != credit && crosses(own))
+            .find(|own| {
+                own.side != order.side
+                    && own.rests
+                    && Some(own.id) != credit
+                    && crosses(own)
+                    && own.stop.is_none_or(|stop| self.is_near(stop))
+            })
             .map(|own| own.price)
+    }
+
+    /// Is the price so near a trigger, by the width of the collar, that the order behind it may be in the book any moment?
+    fn is_near(&self, stop: i64) -> bool {
+        let mid = self.reference.mid;
+        i128::from(mid.abs_diff(stop)) * 10_000 <= i128::from(mid) * i128::from(self.collar_bps)
     }
 
     /// Is it the same order as one of a moment ago (RC-11)? Remembers it if not.

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 
 mod books;
 mod flows;
+mod guards;
 mod parents;
 mod recovery;
 mod stops;

@@ -61,6 +61,7 @@ impl RowImage {
             self.last_price = price(self.last_price).unwrap_or(0);
             for own in &mut self.open {
                 (own.remaining, own.price) = (quantity(own.remaining)?, price(own.price)?);
+                own.stop = own.stop.and_then(price);
             }
         }
         Some(self)

@@ -18,6 +18,7 @@ impl RiskService {
             remaining: sized.quantity,
             price: sized.price,
             rests,
+            stop: sized.stop,
             is_unknown: false,
             strategy: order.strategy,
             is_protective: order.intent.purpose == OrderPurpose::Protective,
@@ -109,6 +110,7 @@ impl RiskService {
                     remaining,
                     price,
                     rests,
+                    stop: intent.stop_price.and_then(|price| price_units(price, row.price_scale)),
                     is_unknown,
                     strategy: order.strategy,
                     is_protective: intent.purpose == OrderPurpose::Protective,
@@ -117,6 +119,13 @@ impl RiskService {
                 };
                 self.add(intent.instrument, reservation);
             }
+        }
+    }
+
+    /// Does the order rest in the venue's book? One that the venue does not know holds its reservation, but nothing matches it.
+    pub fn set_rests(&mut self, instrument: InstrumentId, id: ClientOrderId, rests: bool) {
+        if let Some(own) = self.open_mut(instrument, id) {
+            own.rests = rests;
         }
     }
 

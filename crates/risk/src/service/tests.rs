@@ -348,6 +348,21 @@ fn rc_12_v_24_orders_of_ours_do_not_trade_with_each_other() {
 }
 
 #[test]
+fn rc_12_an_order_behind_a_far_trigger_is_not_in_the_book_yet() {
+    let mut desk = Desk::new();
+    desk.fill(None, BTC, Side::Buy, "0.1", "60000");
+    let stop = OrderIntent {
+        order_type: OrderType::StopLossLimit,
+        stop_price: Some(price("55000")),
+        ..OrderIntent::limit(BTC, Side::Sell, quantity("0.1"), price("54900"), OrderPurpose::Protective)
+    };
+    desk.review(stop).unwrap();
+    assert!(desk.buy("0.01", "59000").is_ok(), "the stop is 8 % away");
+    desk.quote(BTC, "55555.00", "55555.00");
+    assert_eq!(desk.buy("0.01", "55000"), Err(DenyReason::SelfMatch { price: price("54900") }), "within 1 %");
+}
+
+#[test]
 fn rc_13_daily_loss_latches_until_a_person_resumes() {
     let mut desk = Desk::new();
     desk.fill(None, BTC, Side::Buy, "0.1", "60000");
