@@ -4,6 +4,8 @@
 mod bad_input;
 mod bad_venue;
 mod control;
+mod database;
+mod emergency;
 mod escape;
 mod harness;
 mod live;

@@ -232,6 +232,8 @@ pub struct VenueLimits {
     pub orders_per_10s: u32,
     /// Unfilled orders per day and account.
     pub orders_per_day: u32,
+    /// Open orders per account and instrument of the synthetic market; zero means as at Binance.
+    pub open_orders_per_instrument: u32,
     /// Refusals with 429 within a minute before the address is banned with 418.
     pub refusals_before_ban: u32,
     /// First ban; it doubles each time, up to three days.
@@ -267,6 +269,7 @@ impl Default for VenueLimits {
             raw_requests_per_5m: 61_000,
             orders_per_10s: 100,
             orders_per_day: 200_000,
+            open_orders_per_instrument: 0,
             refusals_before_ban: 20,
             ban: Duration::from_secs(120),
             ws_connections_per_5m: 300,
@@ -293,6 +296,7 @@ impl VenueLimits {
             raw_requests_per_5m: 0,
             orders_per_10s: 0,
             orders_per_day: 0,
+            open_orders_per_instrument: 1_000_000,
             ws_connections_per_5m: 0,
             ws_messages_per_second: 0,
             ..Self::default()

@@ -139,12 +139,16 @@ fn bind(addr: SocketAddr) -> Result<StdListener, VenueError> {
 
 fn build_market(config: &VenueConfig, engine: &mut MatchingEngine, now: Timestamp) -> Result<Market, VenueError> {
     let failed = |error: keel_sim::SimError| VenueError::Sim(error.to_string());
+    let mut specs = default_specs();
+    for spec in specs.iter_mut().filter(|_| config.limits.open_orders_per_instrument > 0) {
+        spec.instrument.max_open_orders = config.limits.open_orders_per_instrument;
+    }
     match &config.market {
         MarketSource::Synthetic => {
-            SyntheticMarket::start(engine, &default_specs(), now).map(Market::Synthetic).map_err(failed)
+            SyntheticMarket::start(engine, &specs, now).map(Market::Synthetic).map_err(failed)
         }
         MarketSource::Empty => {
-            for spec in default_specs() {
+            for spec in specs {
                 engine.add_instrument(spec.instrument).map_err(failed)?;
             }
             Ok(Market::Still)
