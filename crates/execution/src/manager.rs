@@ -232,7 +232,7 @@ impl OrderManager {
             SubmitOutcome::NotSent(reason) => self.step(id, Step::NotSent, Change::NotSent(*reason), now, out),
             SubmitOutcome::Unknown(reason) => {
                 self.note_unsure(*reason, now);
-                self.step(id, Step::Unsure, Change::Unknown(*reason), now, out);
+                self.step(id, keel_model::mutant!(18, Step::Unsure, Step::NotSent), Change::Unknown(*reason), now, out);
             }
         }
     }
@@ -250,6 +250,10 @@ impl OrderManager {
                     order.query.start(now);
                 }
             }
+            CancelOutcome::Rejected(_) if keel_model::mutant!(16, false, true) => {
+                let cum = order.cum;
+                self.ends(id, OrderStatus::Canceled, cum, now, out);
+            }
             CancelOutcome::Rejected(reject) => {
                 order.step_cancel(CancelStep::Refused);
                 if !order.state.is_closed() {
@@ -261,7 +265,7 @@ impl OrderManager {
             CancelOutcome::NotSent(_) | CancelOutcome::Unknown(_) => {
                 order.step_cancel(CancelStep::Lost);
                 let pause_ms = order.cancel_retry.pause_ms(first_ms, pause_ms_max);
-                order.cancel_retry.due = now.plus(Duration::from_millis(pause_ms));
+                order.cancel_retry.due = keel_model::mutant!(17, now.plus(Duration::from_millis(pause_ms)), Timestamp::ZERO);
                 if let CancelOutcome::Unknown(reason) = outcome {
                     self.note_unsure(*reason, now);
                 }
@@ -345,7 +349,10 @@ impl OrderManager {
         }
         self.counters.unknown += u64::from(is_unknown);
         if to.is_closed() {
-            self.open.retain(|open| *open != slot);
+            // Most orders that close are young: looked for from the end, and the order of birth is kept.
+            if let Some(at) = self.open.iter().rposition(|open| *open == slot) {
+                self.open.remove(at);
+            }
             self.closed.push_back((now, id));
             match to {
                 OrderState::Rejected => self.counters.rejected += 1,
@@ -381,7 +388,7 @@ impl OrderManager {
             self.enter(slot, OrderState::Settling, Change::Plain, now, out);
         }
         let Some(order) = self.slot_mut(slot) else { return };
-        if order.cum > order.filled {
+        if keel_model::mutant!(15, order.cum > order.filled, false) {
             order.fills.start(now.plus(Duration::from_millis(first_ms)));
         } else {
             order.fills.stop();

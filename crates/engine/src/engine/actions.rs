@@ -139,6 +139,7 @@ impl Engine {
                 | OrderAction::CancelRejected { id, .. }
                 | OrderAction::Adopted { id } => self.sync_order(id),
                 OrderAction::Cancel(cancel) => self.sync_order(cancel.client_order_id),
+                OrderAction::Alarm(Alarm::Missing { id, .. }) => self.sync_order(id),
                 OrderAction::Query(_)
                 | OrderAction::FetchFills(..)
                 | OrderAction::Unfilled { .. }
@@ -152,7 +153,7 @@ impl Engine {
         self.parents.note(order);
         if order.state.is_closed() {
             self.risk.release(order.new.intent.instrument, id);
-            if let Some(at) = self.open_views.iter().position(|view| view.client_order_id == id) {
+            if let Some(at) = self.open_views.iter().rposition(|view| view.client_order_id == id) {
                 // Order of birth is kept, so that strategies and digests see the same list in each run.
                 self.open_views.remove(at);
             }
@@ -160,10 +161,21 @@ impl Engine {
         }
         let remaining = match order.state {
             // Over at the venue: only the fills that are still owed may come.
-            OrderState::Settling => order.cum.checked_sub(order.filled).unwrap_or(Quantity::ZERO),
+            OrderState::Settling => {
+                let owed = order.cum.checked_sub(order.filled).unwrap_or(Quantity::ZERO);
+                keel_model::mutant!(40, owed, Quantity::ZERO)
+            }
             _ => order.leaves(),
         };
-        self.risk.sync(&order.new, remaining, order.state == OrderState::Unknown);
+        let is_unknown = order.state == OrderState::Unknown;
+        let is_forgotten = keel_model::mutant!(41, false, is_unknown) || keel_model::mutant!(42, false, order.is_cancel_wanted);
+        if is_forgotten {
+            self.risk.release(order.new.intent.instrument, id);
+        } else {
+            self.risk.sync(&order.new, remaining, is_unknown);
+            let intent = &order.new.intent;
+            self.risk.set_rests(intent.instrument, id, intent.price.is_some() && !order.is_missing);
+        }
         let state = match (order.state, order.cancel) {
             (OrderState::Unknown, _) => OpenOrderState::Unknown,
             (_, CancelState::Sent | CancelState::Acked) => OpenOrderState::Canceling,
@@ -172,7 +184,7 @@ impl Engine {
         };
         let mut fresh = super::requests::view(&order.new);
         (fresh.cum_quantity, fresh.state) = (order.filled, state);
-        match self.open_views.iter_mut().find(|view| view.client_order_id == id) {
+        match self.open_views.iter_mut().rfind(|view| view.client_order_id == id) {
             Some(view) => *view = fresh,
             None => self.open_views.push(fresh),
         }

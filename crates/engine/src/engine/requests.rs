@@ -64,7 +64,7 @@ impl Engine {
         }
         if self.denials.1 < DENIALS_TOLD_PER_S_MAX {
             self.denials.1 += 1;
-            out.notify(Notice::Denied(*denied));
+            out.notify(Notice::Denied(*denied, *new));
         } else {
             self.denials.2 += 1;
         }
@@ -152,7 +152,7 @@ impl Engine {
     }
 
     pub(super) fn set_view_state(&mut self, id: ClientOrderId, state: OpenOrderState) {
-        if let Some(view) = self.open_views.iter_mut().find(|view| view.client_order_id == id) {
+        if let Some(view) = self.open_views.iter_mut().rfind(|view| view.client_order_id == id) {
             view.state = state;
         }
     }
