@@ -130,7 +130,7 @@ impl Engine {
             for instrument in self.instruments.iter().filter(|it| is_left(it.id)) {
                 let tries = wind.tries.iter().find(|tries| tries.instrument == instrument.id);
                 // The last try counts as given up only once it is over.
-                let is_working = self.orders.open_of(instrument.id).next().is_some();
+                let is_working = self.is_worked_on(instrument.id);
                 match tries.map_or(0, |tries| tries.count) < self.config.flatten_attempts_max || is_working {
                     true => progress.positions_left += 1,
                     false => progress.positions_given_up += 1,
@@ -195,13 +195,19 @@ impl Engine {
         }
     }
 
+    /// Is there an order of ours that will end by itself? One that the venue had and does not know any more will not: nobody
+    /// waits for it. Its reservation stays, so that what it may have closed already is not closed twice.
+    fn is_worked_on(&self, instrument: InstrumentId) -> bool {
+        self.orders.open_of(instrument).any(|order| !order.is_missing)
+    }
+
     /// Sends one closing order per instrument at a time, and only once nothing else of ours works on it. A position larger than
-    /// one order may be goes in pieces.
+    /// one order may be goes in pieces. Next to a missing order, what is certain is closed.
     fn flatten(&mut self, out: &mut Outbox) {
         for index in 0..self.instruments.len() {
             let instrument = InstrumentId(u32::try_from(index).unwrap_or(u32::MAX));
             let is_covered = self.wind.as_ref().is_some_and(|wind| wind.covers(instrument));
-            if !is_covered || self.orders.open_of(instrument).next().is_some() {
+            if !is_covered || self.is_worked_on(instrument) {
                 continue;
             }
             let Some(intent) = self.closing_order(instrument) else { continue };
@@ -239,7 +245,7 @@ impl Engine {
         let rules = self.instruments.get(instrument)?;
         // While a closing order works, what it will close is not free; the position itself is then what is left.
         let free = self.risk.closable(instrument, side);
-        let closable = if self.orders.open_of(instrument).next().is_some() { held.abs().ok()? } else { free };
+        let closable = if self.is_worked_on(instrument) { held.abs().ok()? } else { free };
         let reference = self.books.get(instrument.index()).and_then(|book| match side {
             Side::Sell => book.best_bid(),
             Side::Buy => book.best_ask(),

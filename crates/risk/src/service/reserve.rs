@@ -182,7 +182,7 @@ impl RiskService {
         let quote = money_up(value, scale).unwrap_or(0);
         let sign = fill.side.sign();
         row.last_price = price;
-        row.position = row.position.saturating_add(quantity.saturating_mul(sign));
+        row.position = row.position.saturating_add(keel_model::mutant!(35, quantity, 0).saturating_mul(sign));
         row.cash = row.cash.saturating_sub(value.saturating_mul(sign.into()));
         let (base_slot, quote_slot, is_spot) = (row.base, row.quote, row.kind == InstrumentKind::Spot);
         let open = id.and_then(|id| row.find(id)).and_then(|at| row.open.get_mut(at)).map(|own| {

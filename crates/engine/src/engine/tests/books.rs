@@ -478,3 +478,64 @@ fn two_strategies_on_one_instrument_find_their_own_part_after_a_restart_and_what
     engine.recover(records, ts, &mut Outbox::new());
     assert_eq!(engine.owners().unattributed().map(|(_, held)| held).collect::<Vec<_>>(), [quantity("0.35")]);
 }
+
+/// Running, long 1 BTC, with an order of `side` at work that the venue then does not know any more.
+fn with_missing(side: Side, size: &str, at: &str) -> (Desk, ClientOrderId) {
+    let mut desk = Desk::started();
+    for _ in 0..2 {
+        let id = desk.live(buy("0.1", "60000"));
+        desk.fill(id, "0.1", "0.1", OrderStatus::Filled);
+    }
+    let purpose = if side == Side::Buy { OrderPurpose::Entry } else { OrderPurpose::Exit };
+    let id = desk.live(OrderIntent::limit(BTC, side, quantity(size), price(at), purpose));
+    desk.execution(ExecutionEvent::OpenOrders(None, vec![]));
+    let not_found = ExecutionEvent::Query(id, QueryOutcome::NotFound { venue_time_before: None });
+    desk.execution(not_found.clone());
+    desk.wait(60_000);
+    desk.execution(not_found);
+    desk.quote("60000", "60000.01");
+    desk.effects.clear();
+    (desk, id)
+}
+
+/// The market orders that were sent: side and quantity.
+fn closings(desk: &Desk) -> Vec<(Side, String)> {
+    let of = |effect: &Effect| match effect {
+        Effect::Submit(order) if order.intent.order_type == OrderType::Market => {
+            Some((order.intent.side, order.intent.quantity.normalized().to_string()))
+        }
+        _ => None,
+    };
+    desk.effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn s_03_flatten_does_not_wait_for_a_missing_order_and_closes_what_is_certain() {
+    // A buy that may have filled cannot have closed anything: the whole position is certain.
+    let (mut desk, _) = with_missing(Side::Buy, "0.1", "59000");
+    desk.command(Command::Wind(ExitPolicy::Flatten));
+    desk.wait(500);
+    let sold: Vec<(Side, String)> = closings(&desk);
+    assert_eq!(
+        sold.first().map(|(side, _)| *side),
+        Some(Side::Sell),
+        "{:?} {:?}",
+        desk.engine.wind_progress(),
+        desk.notices.iter().rev().take(4).collect::<Vec<_>>()
+    );
+    // A sell of half of it may have closed that half: only the other half is certain.
+    let (mut desk, id) = with_missing(Side::Sell, "0.12", "61000");
+    desk.command(Command::Wind(ExitPolicy::Flatten));
+    desk.wait(500);
+    assert_eq!(closings(&desk), [(Side::Sell, "0.08".to_owned())]);
+    let closing = desk.engine.orders().open().find(|order| order.id() != id).unwrap().id();
+    desk.ack(closing);
+    desk.fill(closing, "0.08", "0.08", OrderStatus::Filled);
+    desk.wait(500);
+    assert!(desk.engine.is_wound(), "{:?}", desk.engine.wind_progress());
+    let progress = desk.engine.wind_progress().unwrap();
+    assert_eq!((progress.orders_missing, progress.positions_left), (1, 0), "it stays told");
+    let status = desk.engine.status();
+    assert_eq!((status.open_orders.len(), status.open_orders[0].state.as_str()), (1, MISSING));
+    assert_eq!(status.positions[0].quantity, quantity("0.12"));
+}
