@@ -94,7 +94,11 @@ fn rc_21_pause_stops_new_exposure_and_resume_ends_it() {
     let later = status(&launcher);
     let entries = |now: &Value| {
         let orders = now["status"]["open_orders"].as_array().unwrap().clone();
-        orders.iter().filter(|order| order["purpose"] == "Entry").map(|order| order["client_order_id"].clone()).collect()
+        orders
+            .iter()
+            .filter(|order| order["purpose"] == "Entry")
+            .map(|order| order["client_order_id"].clone())
+            .collect()
     };
     let (before, after): (Vec<Value>, Vec<Value>) = (entries(&paused), entries(&later));
     assert!(after.iter().all(|id| before.contains(id)), "an entry was placed under a pause: {later:#}");
@@ -385,9 +389,9 @@ fn rc_21_a_pause_outlives_a_crash_and_an_orderly_stop() {
     for _ in 0..2 {
         let mut again = live(&launcher, &url, &[]);
         again.until("trading: ready");
-        let now = until(&launcher, "a status", |now| now["is_started"] == true);
-        assert_eq!(now["status"]["operator"]["is_paused"], true, "{now:#}");
+        let now = until(&launcher, "a state", |now| now["status"]["trading_state"] != "halted");
         assert_eq!(now["status"]["trading_state"], "reducing");
+        assert_eq!(now["status"]["operator"]["is_paused"], true, "{now:#}");
         launcher.run(&["stop"]).expect_code(0);
         again.wait().expect_code(0);
     }

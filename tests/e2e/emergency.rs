@@ -108,7 +108,10 @@ fn o_05_a_thousand_open_orders_a_blocked_strategy_a_locked_database_and_a_slow_v
     let handle = runtime.block_on(async { VenueServer::start(settings, VenueContext::standalone()).unwrap() });
     let url = handle.rest_url();
     let launcher = Launcher::new();
-    live(&launcher, &url, &["--strategy", "idle", "--duration", "0.5"]).wait().expect_code(0);
+    let mut first = live(&launcher, &url, &["--strategy", "idle", "--infinite"]);
+    first.until("trading: ready");
+    first.signal(rustix::process::Signal::TERM);
+    first.wait().expect_code(0);
     runtime.block_on(place(&handle, instance(&launcher)));
     let mut running = live(&launcher, &url, &["--strategy", "stuck-for-tests", "--infinite"]);
     running.until("stuck-for-tests: now");
