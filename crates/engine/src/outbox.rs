@@ -62,8 +62,8 @@ pub enum StartBlocker {
 /// Something that happened, for log, journal and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Risk denied an order.
-    Denied(Denied),
+    /// Risk denied an order, and which.
+    Denied(Denied, NewOrder),
     /// Denials beyond what is told singly, since the last such notice.
     DeniedMore {
         /// How many.

@@ -299,7 +299,7 @@ impl Core {
             Notice::BookBroken { instrument, .. } => self.lanes.ask_resync(*instrument),
             Notice::EmergencyStop(_) => self.gate.close(GateLevel::ExitsOnly),
             Notice::Found(finding) => self.record_finding(finding),
-            Notice::Denied(denied) => self.record_denied(denied),
+            Notice::Denied(denied, order) => self.record_denied(denied, order),
             Notice::DeniedMore { count } => self.record_denied_more(*count),
             Notice::Latches(latches) => self.record_latches(latches),
             Notice::ParentRecord(record) => self.record_parent(record),

@@ -5,7 +5,7 @@
 //! whenever they change.
 
 use crate::core::Core;
-use keel_model::Timestamp;
+use keel_model::{NewOrder, Timestamp};
 use keel_risk::{Denied, RiskSnapshot};
 use keel_store::{Decision, Record, StoreError, Ticket};
 
@@ -16,9 +16,9 @@ pub(crate) struct LatchWriter {
 }
 
 impl Core {
-    pub(crate) fn record_denied(&mut self, denied: &Denied) {
+    pub(crate) fn record_denied(&mut self, denied: &Denied, order: &NewOrder) {
         let decision = Decision::Denied {
-            order: denied.order,
+            order: *order,
             control: denied.control.code().to_owned(),
             reason: denied.reason.to_string(),
         };

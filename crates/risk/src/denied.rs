@@ -3,7 +3,7 @@
 use crate::alerts::KillCause;
 use crate::breaker::BreakerKind;
 use crate::protections::LockCause;
-use keel_model::{ClientOrderId, InstrumentId, NewOrder, Price, Quantity, RiskScope, StrategyId, Timestamp};
+use keel_model::{ClientOrderId, InstrumentId, Price, Quantity, RiskScope, StrategyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -328,8 +328,6 @@ pub struct Denied {
     pub strategy: StrategyId,
     /// Instrument.
     pub instrument: InstrumentId,
-    /// What was wanted.
-    pub order: NewOrder,
     /// Which control denied it.
     pub control: Control,
     /// What it found.

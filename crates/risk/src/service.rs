@@ -148,7 +148,7 @@ impl RiskService {
             self.kill_for(RiskScope::Strategy(order.strategy), KillCause::Repeated, self.guards.now);
         }
         let (client_order_id, strategy, instrument) = (order.client_order_id, order.strategy, order.intent.instrument);
-        Denied { client_order_id, strategy, instrument, order: *order, control: reason.control(), reason }
+        Denied { client_order_id, strategy, instrument, control: reason.control(), reason }
     }
 
     #[inline]
@@ -184,7 +184,7 @@ impl RiskService {
             return Err(DenyReason::Rate);
         }
         if !is_reducing {
-            self.check_opening(row, &sized, intent.reduce_only)?;
+            self.check_opening(row, &sized, intent.reduce_only, credit)?;
             self.guards.check(row, order, &sized, value, counts, now)?;
         }
         self.check_open_orders(row, credit)?;
@@ -201,7 +201,7 @@ impl RiskService {
 
     /// What holds only for orders that open or add: state, latches, freezes, position and exposure.
     #[inline]
-    fn check_opening(&self, row: &Row, order: &Sized, reduce_only: bool) -> Result<(), DenyReason> {
+    fn check_opening(&self, row: &Row, order: &Sized, reduce_only: bool, _credit: &Credit) -> Result<(), DenyReason> {
         if reduce_only {
             return Err(DenyReason::NotReducing);
         }
@@ -211,15 +211,17 @@ impl RiskService {
         if row.is_held {
             return Err(DenyReason::Held);
         }
-        if row.unknown_count > 0 {
+        if keel_model::mutant!(30, row.unknown_count > 0, false) {
             return Err(DenyReason::Frozen);
         }
         if row.is_foreign_quote {
             return Err(DenyReason::ForeignQuote);
         }
         // An order that is being replaced may fill until it is gone, and the new one all the same: both count.
-        let projected = row.projected(Some(order), &Credit::default()).ok_or(DenyReason::Overflow)?;
-        if projected > row.position_quantity_max {
+        let projected = row
+            .projected(Some(order), keel_model::mutant!(31, &Credit::default(), _credit))
+            .ok_or(DenyReason::Overflow)?;
+        if keel_model::mutant!(32, projected > row.position_quantity_max, false) {
             return Err(DenyReason::Position);
         }
         let price = row.reference.mid.max(order.price);

@@ -53,10 +53,10 @@ impl Engine {
         if self.risk.is_emergency() {
             return Some(StartBlocker::Emergency);
         }
-        if let Some(blocker) = self.reconciliation.blocker() {
+        if let Some(blocker) = self.reconciliation.blocker().filter(|_| keel_model::mutant!(43, true, false)) {
             return Some(blocker);
         }
-        match self.orders.unresolved_count() {
+        match keel_model::mutant!(44, self.orders.unresolved_count(), 0) {
             0 if self.ledger.has_doubts() => Some(StartBlocker::Doubt),
             0 => None,
             count => Some(StartBlocker::Unresolved(count)),

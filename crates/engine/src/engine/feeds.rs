@@ -80,9 +80,8 @@ impl Engine {
 
     /// Brings risk to the state that was asked for, narrowed by what is not known at the moment.
     pub(super) fn apply_state(&mut self) {
-        let is_blind = self.account_feed != FeedState::Live
-            || self.reconciliation.blocks()
-            || self.ledger.has_doubts_after_gap();
+        let is_blind =
+            self.account_feed != FeedState::Live || self.reconciliation.blocks() || self.ledger.has_doubts_after_gap();
         let state = match self.wanted {
             TradingState::Active if is_blind => TradingState::Reducing,
             state => state,

@@ -29,10 +29,12 @@ impl HoldBook {
 
     /// Renumbers instruments; a hold of one that is not known any more goes with it.
     pub(super) fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>) {
-        self.holds.retain_mut(|hold| renumber(hold.instrument).is_some_and(|id| {
-            hold.instrument = id;
-            true
-        }));
+        self.holds.retain_mut(|hold| {
+            renumber(hold.instrument).is_some_and(|id| {
+                hold.instrument = id;
+                true
+            })
+        });
     }
 
     /// Adds a hold; `false` when one of its kind stands already.

@@ -380,7 +380,7 @@ impl Desk {
     /// The last denial that was told.
     fn denied(&self) -> Option<Control> {
         self.notices.iter().rev().find_map(|notice| match notice {
-            Notice::Denied(denied) => Some(denied.control),
+            Notice::Denied(denied, _) => Some(denied.control),
             _ => None,
         })
     }

@@ -86,6 +86,9 @@ impl Engine {
         let left = order.leaves().min(self.risk.closable(intent.instrument, intent.side));
         let quantity = rules.tradable(left, intent.price, OrderType::Market)?;
         let reduce_only = intent.reduce_only;
-        Some(OrderIntent { reduce_only, ..OrderIntent::market(intent.instrument, intent.side, quantity, intent.purpose) })
+        Some(OrderIntent {
+            reduce_only,
+            ..OrderIntent::market(intent.instrument, intent.side, quantity, intent.purpose)
+        })
     }
 }

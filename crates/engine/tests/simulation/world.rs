@@ -453,7 +453,7 @@ impl World {
                     self.bad(format!("I5 {alarm}"));
                 }
             }
-            Notice::Denied(_) | Notice::DeniedMore { .. } => {}
+            Notice::Denied(..) | Notice::DeniedMore { .. } => {}
             other => self.note(|| format!("{other:?}")),
         }
     }

@@ -1,6 +1,7 @@
 //! What the engine tells: log lines for people, and counts for the summary.
 
 use keel_engine::Notice;
+use keel_execution::parents::{ParentNews, ParentState};
 use keel_execution::{Alarm, Change, OrderState};
 use keel_model::{BalanceCause, ClientOrderId, ExitPolicy, FeedState, Finding, Instruments, StreamKind, Timestamp};
 use parking_lot::Mutex;
@@ -62,7 +63,7 @@ fn observe(tally: &Mutex<Tally>, instruments: &Instruments, notice: &Notice) {
             );
         }
         Notice::Order { id, from, to, change, .. } => on_order(tally, *id, *from, *to, *change),
-        Notice::Denied(denied) => tracing::info!(%denied, "denied by risk"),
+        Notice::Denied(denied, _) => tracing::info!(%denied, "denied by risk"),
         Notice::DeniedMore { count } => tracing::info!(count, "further denials by risk"),
         Notice::Alarm { alarm, held } => {
             let held = held.map(symbol);
@@ -184,6 +185,27 @@ fn on_wound(tally: &Mutex<Tally>, policy: ExitPolicy) {
     }
 }
 
+/// Brackets, OCO pairs, TWAP and iceberg orders.
+fn on_parent(tally: &Mutex<Tally>, about: &ParentState, news: ParentNews) {
+    let (id, filled, closed) = (about.id, about.filled.normalized(), about.closed.normalized());
+    match news {
+        ParentNews::Unprotected { quantity } => {
+            tally.lock().alarm(format!("{quantity} of the position of {id} has no exit at the venue"));
+            tracing::error!(%id, %quantity, "a position has no exit at the venue; it is tried again");
+        }
+        ParentNews::GaveUp { quantity } => {
+            tally.lock().alarm(format!("the exit of {id} could not be placed: {quantity} is unprotected"));
+            tracing::error!(%id, %quantity, "the exit could not be placed; place one or close the position, then resume");
+        }
+        ParentNews::Protected => tracing::info!(%id, "the position is protected again"),
+        ParentNews::Overfilled { quantity } => {
+            tally.lock().alarm(format!("both legs of {id} have filled, {quantity} more than was wanted"));
+            tracing::error!(%id, %quantity, "both legs have filled; the position is what the fills say");
+        }
+        ParentNews::Ended(end) => tracing::info!(%id, ?end, %filled, %closed, "a parent order is over"),
+    }
+}
+
 fn on_state(tally: &Mutex<Tally>, notice: &Notice) {
     match notice {
         Notice::TradingState { from, to } => tracing::info!(?from, ?to, "what risk allows has changed"),
@@ -205,6 +227,10 @@ fn on_state(tally: &Mutex<Tally>, notice: &Notice) {
         Notice::EmergencyStop(reason) => {
             tally.lock().alarm(format!("emergency stop: {reason}"));
             tracing::error!(reason, "emergency stop");
+        }
+        Notice::Parent { about, news } => on_parent(tally, about, *news),
+        Notice::Unfilled { id, purpose, .. } => {
+            tracing::info!(%id, ?purpose, "an order has not filled in time and is cancelled");
         }
         Notice::Reconciling => tracing::debug!("comparing with the venue"),
         Notice::Reconciled => tracing::debug!("compared with the venue"),

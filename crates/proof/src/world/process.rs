@@ -8,6 +8,7 @@ use crate::bot::{Ask, Placement, Stage};
 use crate::coverage::{CrashPoint, Met};
 use keel_engine::{Effect, Notice};
 use keel_execution::{Alarm, OrderState};
+use keel_model::mutant;
 use keel_model::{Command, Event, ExecType, ExecutionEvent, FeedEvent, StreamKind, SubmitOutcome};
 use keel_sim::Fault;
 use keel_store::image::Tear;
@@ -42,9 +43,9 @@ impl World<'_> {
     }
 
     fn die(&mut self, bot: usize) {
-        let is_power = self.durability == Durability::Power && self.plan.chance(Fault::PowerLoss) > 0 && {
-            self.plan.chance(Fault::Crash) == 0 || self.rng.below(2) == 0
-        };
+        let is_power = (self.durability == Durability::Power || self.plan.is_byzantine)
+            && self.plan.chance(Fault::PowerLoss) > 0
+            && { self.plan.chance(Fault::Crash) == 0 || self.rng.below(2) == 0 };
         let known = &mut self.bots[bot];
         known.process = None;
         if is_power {
@@ -153,10 +154,20 @@ impl World<'_> {
         if self.may_die(bot, CrashPoint::BeforeIntent) {
             return;
         }
+        self.judge_placement(bot, placement.new_order());
         let record = match placement {
             Placement::One(order) => Record::Intent(order),
             Placement::Replace(replace) => Record::ReplaceIntent(replace),
         };
+        if mutant!(84, false, true) {
+            // Sent first, written down afterwards.
+            if let Some(process) = &mut self.bots[bot].process {
+                process.waiting.push_back((0, placement));
+            }
+            self.send_durable(bot);
+            self.append(bot, &record);
+            return;
+        }
         let place = self.append(bot, &record);
         if self.may_die(bot, CrashPoint::IntentAppended) {
             return;
@@ -206,7 +217,8 @@ impl World<'_> {
         self.note(|| format!("bot {bot} hears {}", short(&event)));
         self.count(bot, &event);
         let now = self.wall(bot);
-        if !matches!(event, ExecutionEvent::Armed(_)) {
+        let is_kept = mutant!(86, true, !matches!(event, ExecutionEvent::Report(_)));
+        if is_kept && !matches!(event, ExecutionEvent::Armed(_)) {
             self.append(bot, &Record::Execution(now, event.clone()));
         }
         let is_start = self.bots[bot].process.as_ref().is_some_and(|process| !process.is_started);
@@ -347,7 +359,7 @@ impl World<'_> {
                 }
                 self.judge_alarm(bot, alarm);
             }
-            Notice::Denied(_) => self.met(Met::Denied),
+            Notice::Denied(..) => self.met(Met::Denied),
             Notice::Found(finding) => {
                 let now = self.bots[bot].process.as_ref().map(|process| process.engine.now()).unwrap_or_default();
                 self.note(|| format!("bot {bot} finds {finding:?}"));
