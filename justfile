@@ -24,3 +24,17 @@ third-party:
 # Figures of BENCHMARKS.md.
 bench:
     cargo bench --workspace
+
+# The crash test: SIGKILL at every n-th system call of all six phases, goes on where it was (about an hour; see --help).
+crash-sweep *ARGS:
+    cargo build --release --bin launcher
+    cargo run --release -p keel-crashtest --bin crash -- sweep {{ARGS}}
+
+# The crash test: SIGKILL at random instants.
+crash-random COUNT="2000":
+    cargo build --release --bin launcher
+    cargo run --release -p keel-crashtest --bin crash -- random {{COUNT}}
+
+# The crash test's short slice, as in CI.
+crash:
+    cargo test -p keel-launcher --test crash

@@ -90,7 +90,7 @@ impl Phase {
 
 fn run(config: &str, duration: &str, on_exit: &str) -> Run {
     let arguments = ["--duration", duration, "--on-exit", on_exit].map(str::to_owned).to_vec();
-    Run { arguments, config: config.to_owned() }
+    Run { arguments, config: config.to_owned(), data: None }
 }
 
 /// The run after a strike: it trades nothing, and cancels what is open. Longer runs see the fence of an order pass that may
@@ -104,7 +104,7 @@ pub fn recovery(duration: &str) -> Run {
 #[must_use]
 pub fn busy() -> Run {
     let arguments = ["--infinite", "--on-exit", "cancel-entries"].map(str::to_owned).to_vec();
-    Run { arguments, config: BUSY.to_owned() }
+    Run { arguments, config: BUSY.to_owned(), data: None }
 }
 
 fn ended(place: &Place, name: &str, run: &Run) -> Result<(), CrashError> {

@@ -96,7 +96,7 @@ impl Running {
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             // It may have ended already; then there is nobody to tell.
-            drop(rustix::process::kill_process(pid, signal));
+            rustix::process::kill_process(pid, signal).unwrap_or_default();
         }
     }
 
@@ -145,7 +145,7 @@ impl Running {
 
     fn kill_group(&mut self) {
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            drop(rustix::process::kill_process_group(pid, Signal::KILL));
+            rustix::process::kill_process_group(pid, Signal::KILL).unwrap_or_default();
         }
     }
 }
@@ -166,6 +166,8 @@ pub struct Run {
     pub arguments: Vec<String>,
     /// Configuration on top of the test's own.
     pub config: String,
+    /// Another data folder than the place's.
+    pub data: Option<PathBuf>,
 }
 
 /// The configuration of every launcher of these tests: one worker, so that calls are counted alike, and short bounds, so that
@@ -273,7 +275,8 @@ impl Place {
             std::fs::write(path, text).map_err(|source| CrashError::io("write", path, source))?;
         }
         command.args(["--live", "--venue", url, "--confirm-live", "paper"]);
-        command.arg("--data-dir").arg(self.data()).arg("-c").arg(&base).arg("-c").arg(&extra).args(&run.arguments);
+        let data = run.data.clone().unwrap_or_else(|| self.data());
+        command.arg("--data-dir").arg(data).arg("-c").arg(&base).arg("-c").arg(&extra).args(&run.arguments);
         command.env_clear().current_dir(&self.folder);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("NO_COLOR", "1");
         command.env("KEEL_API_KEY", KEY).env("KEEL_API_SECRET", SECRET);

@@ -73,7 +73,7 @@ fn kill_traced(strace: u32, launcher: &Path) {
     for pid in children.split_whitespace().filter_map(|it| it.parse().ok()).filter_map(Pid::from_raw) {
         let exe = std::fs::read_link(format!("/proc/{}/exe", pid.as_raw_nonzero())).unwrap_or_default();
         if exe == launcher {
-            drop(rustix::process::kill_process(pid, Signal::KILL));
+            rustix::process::kill_process(pid, Signal::KILL).unwrap_or_default();
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::trial;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Unstruck runs in a row after which n is past the end: threads race, so one may be chance.
@@ -85,21 +84,17 @@ impl Swept {
                 rows.entry(call).or_default().insert(phase, *cell);
             }
         }
-        let mut text = format!("{:<16}", "strikes at");
-        Phase::ALL.iter().for_each(|phase| drop(write!(text, "{:>10}", phase.name())));
+        let head = Phase::ALL.map(|phase| format!("{:>10}", phase.name())).concat();
+        let mut text = format!("{:<16}{head}", "strikes at");
         for (call, cells) in &rows {
-            drop(write!(text, "\n{call:<16}"));
-            for phase in Phase::ALL {
-                let shown = cells.get(phase.name()).map_or_else(
-                    || "-".to_owned(),
-                    |cell| format!("{}{}", cell.struck, if cell.is_done { "" } else { "…" }),
-                );
-                drop(write!(text, "{shown:>10}"));
-            }
+            let shown = Phase::ALL.map(|phase| match cells.get(phase.name()) {
+                None => format!("{:>10}", "-"),
+                Some(cell) => format!("{:>10}", format!("{}{}", cell.struck, if cell.is_done { "" } else { "…" })),
+            });
+            text.push_str(&format!("\n{call:<16}{}", shown.concat()));
         }
         let (facts, runs) = (self.facts, self.cells.values().map(|cell| cell.runs).sum::<u32>());
-        drop(write!(
-            text,
+        text.push_str(&format!(
             "\n{} strikes in {runs} runs; compared {} intents, {} orders, {} trades, {} starts; violations: {}",
             self.struck(),
             facts.intents,

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Longest run of a launcher; beyond it, it hangs.
 pub const RUN_LIMIT: Duration = Duration::from_secs(60);
+/// How often what comes before a strike is done again.
+const PREPARE_RETRIES_MAX: u32 = 4;
 /// Durations of the starts after a strike. The first is enough unless an order may never have left: that is known only when
 /// its receive window and the staleness bound have passed.
 const RECOVERY_DURATIONS: [&str; 3] = ["0.3", "2.5", "10"];
@@ -31,8 +33,7 @@ pub struct Outcome {
 
 /// Strikes one run of a phase.
 pub fn strike(bench: &Bench, name: &str, phase: Phase, strike: &Strike, seed: u64) -> Result<Outcome, CrashError> {
-    let place = Place::open(bench, name, seed)?;
-    phase.prepare(&place)?;
+    let place = prepared(bench, name, phase, seed)?;
     let running = place.launch("struck", &phase.run(), Some(strike))?;
     let stderr = running.stderr.clone();
     let ended = running.wait(RUN_LIMIT)?;
@@ -43,6 +44,20 @@ pub fn strike(bench: &Bench, name: &str, phase: Phase, strike: &Strike, seed: u6
     };
     judge_end(&place, &stderr, &ended, strike, was_struck, &mut violations);
     finish(place, was_struck, Some(ended), violations)
+}
+
+/// A place where what comes before the strike went well. On a machine that is busy with other things a short run may end
+/// before it could trade; then it is done again.
+fn prepared(bench: &Bench, name: &str, phase: Phase, seed: u64) -> Result<Place, CrashError> {
+    let mut tries = 0;
+    loop {
+        let place = Place::open(bench, name, seed)?;
+        match phase.prepare(&place) {
+            Ok(()) => return Ok(place),
+            Err(error) if tries >= PREPARE_RETRIES_MAX => return Err(error),
+            Err(_) => tries += 1,
+        }
+    }
 }
 
 /// `strace` marks a call that it made fail.
