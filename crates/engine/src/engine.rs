@@ -290,9 +290,7 @@ impl Engine {
         self.actions = actions;
         self.pump(out);
         self.note_evicted();
-        if self.phase != Phase::Recovering {
-            self.parents.note_time();
-        }
+        self.parents.note_time();
         self.reconcile_on_time(out);
         self.cancel_on_disconnect(out);
         for index in 0..self.routes.len() {

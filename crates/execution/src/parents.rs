@@ -20,7 +20,7 @@ use keel_model::{
     ClientOrderId, Instrument, InstrumentId, OrderIntent, Price, Quantity, RejectReason, Side, StrategyId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 mod pair;
@@ -205,10 +205,13 @@ pub struct ParentBook {
     ended: VecDeque<ParentId>,
     /// To be looked at with the next step.
     dirty: Vec<ParentId>,
-    /// Open parents.
-    open_count: usize,
-    /// Open parents that wait for a price or count public trades.
-    watcher_count: usize,
+    /// Those that are not over.
+    open: BTreeSet<ParentId>,
+    /// Those of them that wait for a price or count public trades, with their instruments.
+    watchers: Vec<(InstrumentId, ParentId)>,
+    /// Has the run begun? Before, nothing is done: what is true is not known yet.
+    #[serde(skip)]
+    has_begun: bool,
 }
 
 impl ParentBook {
@@ -227,17 +230,20 @@ impl ParentBook {
     /// Renumbers instruments, after the books were taken over from another run. The instrument that is not known any more is
     /// the error.
     pub fn renumber(&mut self, renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>) -> Result<(), InstrumentId> {
-        self.parents.values_mut().try_for_each(|parent| {
+        for parent in self.parents.values_mut() {
             let id = parent.plan.instrument();
             parent.plan.set_instrument(renumber(id).ok_or(id)?);
-            Ok(())
-        })
+        }
+        for (instrument, _) in &mut self.watchers {
+            *instrument = renumber(*instrument).ok_or(*instrument)?;
+        }
+        Ok(())
     }
 
     /// Is there room for one more?
     #[must_use]
-    pub const fn has_room(&self) -> bool {
-        self.open_count < PARENTS_MAX
+    pub fn has_room(&self) -> bool {
+        self.open.len() < PARENTS_MAX
     }
 
     /// Takes a plan that was checked. It acts with the next step.
@@ -247,15 +253,19 @@ impl ParentBook {
     }
 
     fn insert(&mut self, parent: Parent) {
-        self.open_count += 1;
-        self.watcher_count += usize::from(parent.is_watching());
-        self.touch(parent.id);
-        if let Some(before) = self.parents.insert(parent.id, parent)
-            && before.end.is_none()
-        {
-            self.open_count -= 1;
-            self.watcher_count -= usize::from(before.is_watching());
+        let id = parent.id;
+        self.parents.insert(id, parent);
+        self.open(id);
+    }
+
+    fn open(&mut self, id: ParentId) {
+        let Some(parent) = self.parents.get(&id) else { return };
+        let watcher = (parent.plan.instrument(), id);
+        if parent.is_watching() && !self.watchers.contains(&watcher) {
+            self.watchers.push(watcher);
         }
+        self.open.insert(id);
+        self.touch(id);
     }
 
     /// Takes a record of the journal again.
@@ -285,6 +295,7 @@ impl ParentBook {
 
     /// Begins a run: what is here was begun by a former process, and what failed then may be tried again.
     pub fn begin(&mut self) {
+        self.has_begun = true;
         for parent in self.parents.values_mut() {
             parent.is_restored = true;
         }
@@ -311,28 +322,28 @@ impl ParentBook {
     }
 
     /// Parents that are not over, by id.
-    pub fn open(&self) -> impl Iterator<Item = &Parent> {
-        self.parents.values().filter(|parent| parent.end.is_none())
+    pub fn all_open(&self) -> impl Iterator<Item = &Parent> {
+        self.open.iter().filter_map(|id| self.parents.get(id))
     }
 
     /// How many are not over.
     #[must_use]
-    pub const fn open_count(&self) -> usize {
-        self.open_count
+    pub fn open_count(&self) -> usize {
+        self.open.len()
     }
 
     /// Is there nothing to do before something happens?
     #[must_use]
     #[inline]
     pub const fn is_idle(&self) -> bool {
-        self.dirty.is_empty()
+        self.dirty.is_empty() || !self.has_begun
     }
 
     /// Does anybody wait for prices or public trades?
     #[must_use]
     #[inline]
     pub const fn is_watched(&self) -> bool {
-        self.watcher_count > 0
+        !self.watchers.is_empty()
     }
 
     /// An order is what it is now: its parent is brought up to date and looked at with the next step.
@@ -383,17 +394,20 @@ impl ParentBook {
 
     /// The price of an instrument has changed: who waits for prices is looked at.
     pub fn note_quote(&mut self, instrument: InstrumentId) {
-        for parent in self.parents.values().filter(|it| it.end.is_none() && it.plan.instrument() == instrument) {
-            if parent.waits_for_price() {
-                self.dirty.push(parent.id);
+        for at in 0..self.watchers.len() {
+            let Some((known, id)) = self.watchers.get(at).copied() else { break };
+            if known == instrument && self.parents.get(&id).is_some_and(Parent::waits_for_price) {
+                self.touch(id);
             }
         }
     }
 
     /// A public trade: counted by those who take a part of the volume.
     pub fn note_trade(&mut self, instrument: InstrumentId, quantity: Quantity) {
-        for parent in self.parents.values_mut() {
-            if parent.end.is_none() && parent.plan.instrument() == instrument {
+        for (known, id) in &self.watchers {
+            if *known == instrument
+                && let Some(parent) = self.parents.get_mut(id)
+            {
                 parent.count_volume(quantity);
             }
         }
@@ -401,8 +415,8 @@ impl ParentBook {
 
     /// Time has passed: everybody is looked at. Cost: one look at each open parent.
     pub fn note_time(&mut self) {
-        for parent in self.parents.values().filter(|parent| parent.end.is_none()) {
-            self.dirty.push(parent.id);
+        if self.has_begun {
+            self.dirty.extend(self.open.iter().copied());
         }
     }
 
@@ -424,9 +438,11 @@ impl ParentBook {
 
     /// A person says that it may be tried again.
     pub fn resume(&mut self) {
-        for parent in self.parents.values_mut().filter(|parent| parent.end.is_none()) {
-            (parent.failures, parent.retry_at, parent.has_given_up) = (0, Timestamp::ZERO, false);
-            self.dirty.push(parent.id);
+        for id in &self.open {
+            if let Some(parent) = self.parents.get_mut(id) {
+                (parent.failures, parent.retry_at, parent.has_given_up) = (0, Timestamp::ZERO, false);
+                self.dirty.push(*id);
+            }
         }
     }
 
@@ -470,7 +486,7 @@ impl ParentBook {
 
     /// Ends the parents that are meant: their orders are cancelled, and the exit policy takes over what they held.
     pub fn end_where(&mut self, end: ParentEnd, is_meant: impl Fn(&Parent) -> bool, out: &mut Vec<ParentAction>) {
-        let meant: Vec<ParentId> = self.open().filter(|parent| is_meant(parent)).map(|parent| parent.id).collect();
+        let meant: Vec<ParentId> = self.all_open().filter(|parent| is_meant(parent)).map(|parent| parent.id).collect();
         for id in meant {
             let Some(parent) = self.parents.get_mut(&id) else { continue };
             parent.cancel_children(|_| true, out);
@@ -484,7 +500,7 @@ impl ParentBook {
     /// Cancels the entries of brackets; what has filled stays protected.
     pub fn cancel_entries(&mut self, is_meant: impl Fn(&Parent) -> bool, out: &mut Vec<ParentAction>) {
         let is_meant = |parent: &&Parent| parent.is_bracket() && !parent.is_cancel_wanted && is_meant(parent);
-        let meant: Vec<ParentId> = self.open().filter(is_meant).map(|parent| parent.id).collect();
+        let meant: Vec<ParentId> = self.all_open().filter(is_meant).map(|parent| parent.id).collect();
         for id in meant {
             out.extend(self.cancel(id).map(ParentAction::Record));
         }
@@ -492,10 +508,11 @@ impl ParentBook {
 
     fn end(&mut self, id: ParentId, end: ParentEnd) {
         let Some(parent) = self.parents.get_mut(&id).filter(|parent| parent.end.is_none()) else { return };
-        self.watcher_count -= usize::from(parent.is_watching());
-        self.open_count -= 1;
         parent.end = Some(end);
-        if !parent.is_bracket() || end == ParentEnd::Stopped {
+        let is_over_for_good = !parent.is_bracket() || end == ParentEnd::Stopped;
+        self.open.remove(&id);
+        self.watchers.retain(|(_, watcher)| *watcher != id);
+        if is_over_for_good {
             self.forget(id);
             return;
         }
@@ -520,16 +537,14 @@ impl ParentBook {
         let Some(parent) = self.parents.get_mut(&id).filter(|parent| parent.end.is_some()) else { return };
         parent.end = None;
         parent.is_cancel_wanted = true;
-        self.open_count += 1;
-        self.watcher_count += usize::from(parent.is_watching());
         self.ended.retain(|ended| *ended != id);
-        self.dirty.push(id);
+        self.open(id);
     }
 
     /// Parents that are not over, for people.
     #[must_use]
     pub fn views(&self) -> Vec<ParentView> {
-        self.open().map(Parent::view).collect()
+        self.all_open().map(Parent::view).collect()
     }
 }
 

@@ -203,6 +203,12 @@ pub struct Config {
     pub staleness_bound: Option<Duration>,
     /// How often the books are compared with the venue's.
     pub reconcile_interval: Duration,
+    /// An entry that has not filled after this time is cancelled.
+    pub entry_timeout: Option<Duration>,
+    /// An exit that has not filled after this time is cancelled.
+    pub exit_timeout: Option<Duration>,
+    /// After so many of those in a row it is closed at the market; zero means never.
+    pub exit_timeouts_max: u32,
     /// Does an order or a fill of somebody else hold its instrument?
     pub holds_on_foreign: bool,
     /// Total limit of one request.
@@ -316,6 +322,9 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
         worker_threads: raw.run.worker_threads_count,
         recv_window: Duration::from_millis(raw.venue.recv_window_ms),
         reconcile_interval: Duration::from_secs_f64(raw.reconciliation.interval_s),
+        entry_timeout: Some(Duration::from_secs_f64(raw.strategy.entry_timeout_s)).filter(|it| !it.is_zero()),
+        exit_timeout: Some(Duration::from_secs_f64(raw.strategy.exit_timeout_s)).filter(|it| !it.is_zero()),
+        exit_timeouts_max: u32::try_from(raw.strategy.exit_timeouts_max_count).unwrap_or(u32::MAX),
         holds_on_foreign: raw.reconciliation.on_foreign == "hold",
         staleness_bound: Some(Duration::from_millis(raw.venue.staleness_bound_ms)).filter(|it| !it.is_zero()),
         request_timeout: Duration::from_millis(raw.venue.request_timeout_ms),

@@ -75,7 +75,7 @@ impl Engine {
 
     /// Lets parents act until none has anything to do. Part of the end of each event.
     pub(super) fn step_parents(&mut self, out: &mut Outbox) {
-        if self.parents.is_idle() || self.phase == Phase::Recovering {
+        if self.parents.is_idle() {
             return;
         }
         let mut dirty = std::mem::take(&mut self.parents_dirty);

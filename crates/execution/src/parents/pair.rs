@@ -1,7 +1,7 @@
 //! Two exits of which one counts, and two ways in of which one counts.
 
 use super::parent::{Parent, Role};
-use super::{ATTEMPTS_MAX, GRACE, ParentAction, ParentNews, Surroundings, less, part, plus};
+use super::{GRACE, ParentAction, ParentNews, Surroundings, less, part, plus};
 use crate::manager::OrderManager;
 use crate::state::OrderState;
 use keel_model::parent::{Oco, ParentEnd, Stop};
@@ -214,7 +214,7 @@ impl Parent {
             self.is_unprotected_told = true;
             out.push(self.tell(ParentNews::Unprotected { quantity: missing }));
         }
-        if self.failures >= ATTEMPTS_MAX && !self.has_given_up {
+        if self.is_exhausted() && !self.has_given_up {
             self.has_given_up = true;
             out.push(self.tell(ParentNews::GaveUp { quantity: missing }));
         }

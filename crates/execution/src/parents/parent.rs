@@ -6,7 +6,7 @@ use super::{
 use crate::manager::OrderManager;
 use crate::order::Order;
 use crate::state::OrderState;
-use keel_model::parent::{Bracket, Oco, ParentEnd, ParentView};
+use keel_model::parent::{Bracket, CHILDREN_MAX, Oco, ParentEnd, ParentView};
 use keel_model::{ClientOrderId, OrderPurpose, Quantity, Side, StrategyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -233,7 +233,12 @@ impl Parent {
     }
 
     pub(crate) fn may_place(&self, now: Timestamp) -> bool {
-        now >= self.retry_at && self.failures < ATTEMPTS_MAX
+        now >= self.retry_at && !self.is_exhausted()
+    }
+
+    /// Has it failed too often in a row, or used up its children?
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.failures >= ATTEMPTS_MAX || self.children.len() >= CHILDREN_MAX as usize
     }
 
     /// What a child may still fill: all of it while nobody knows better.
@@ -291,6 +296,10 @@ impl Parent {
         orders: &OrderManager,
         out: &mut Vec<ParentAction>,
     ) -> Option<ParentEnd> {
+        if around.is_protecting_only && !self.is_protecting() {
+            // The strategies are gone: what works stays as it is, for the exit policy or for the next start.
+            return None;
+        }
         match self.plan {
             ParentPlan::Bracket(plan) => self.step_bracket(&plan, around, orders, out),
             ParentPlan::Oco(plan) => self.step_oco(&plan, around, orders, out),

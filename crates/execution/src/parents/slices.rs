@@ -1,7 +1,7 @@
 //! TWAP and iceberg: a large quantity in small pieces, one piece at a time.
 
 use super::parent::{Parent, Role};
-use super::{ATTEMPTS_MAX, ParentAction, Surroundings, less, part, plus, random};
+use super::{ParentAction, Surroundings, less, part, plus, random};
 use crate::manager::OrderManager;
 use keel_model::parent::{BPS, Iceberg, ParentEnd, Twap};
 use keel_model::{InstrumentKind, OrderIntent, OrderPurpose, OrderType, Price, Quantity, Timestamp};
@@ -42,7 +42,7 @@ impl Parent {
         let order_type = if plan.limit.is_some() { OrderType::Limit } else { OrderType::Market };
         let price = plan.limit.or(around.bid).or(around.ask);
         let tradable = |quantity| around.rules.tradable(quantity, price, order_type);
-        if self.is_cancel_wanted || is_over || self.failures >= ATTEMPTS_MAX || tradable(rest).is_none() {
+        if self.is_cancel_wanted || is_over || self.is_exhausted() || tradable(rest).is_none() {
             return self.end_slices(rest, tradable(rest).is_none(), is_over, out);
         }
         if !self.open.is_empty() {
@@ -85,7 +85,7 @@ impl Parent {
         let rest = less(plan.quantity, self.filled);
         let order_type = if plan.is_post_only { OrderType::LimitMaker } else { OrderType::Limit };
         let tradable = |quantity| around.rules.tradable(quantity, Some(plan.price), order_type);
-        if self.is_cancel_wanted || self.failures >= ATTEMPTS_MAX || tradable(rest).is_none() {
+        if self.is_cancel_wanted || self.is_exhausted() || tradable(rest).is_none() {
             return self.end_slices(rest, tradable(rest).is_none(), false, out);
         }
         if !self.open.is_empty() || !self.may_place(around.now) || self.must_wait(around) {

@@ -145,6 +145,13 @@ schema! {
     [strategy] RawStrategy {
         /// One or more of: market-maker, ema-cross, idle. Each trades every instrument.
         names: Vec<String> = "[\"market-maker\"]", Kind::Words;
+        /// An entry that has not filled after this time is cancelled; 0: never. Orders of brackets, OCO pairs, TWAP and
+        /// iceberg orders are left to their plan.
+        entry_timeout_s: f64 = "0.0", Kind::Real(0.0, 86400.0);
+        /// An exit that is not a market order and has not filled after this time is cancelled; 0: never.
+        exit_timeout_s: f64 = "0.0", Kind::Real(0.0, 86400.0);
+        /// After so many exits in a row that did not fill in time, what is left of the last is closed at the market; 0: never.
+        exit_timeouts_max_count: u64 = "0", Kind::Whole(0, 1_000);
     }
     /// The market maker: a post-only bid and ask around the middle of the book, moved with the market and with what is held.
     [market_maker] RawMarketMaker {

@@ -417,11 +417,14 @@ pub fn engine_config(
             epoch,
             unknown_rule,
             recv_window_ms: whole_ms(config.recv_window).max(1),
+            unfilled_timeout_ms: config.entry_timeout.map(whole_ms),
+            exit_timeout_ms: config.exit_timeout.map(whole_ms),
             ..ExecutionConfig::default()
         },
         has_replace: capabilities.has_replace,
         reconcile_interval_ms: whole_ms(config.reconcile_interval),
         holds_on_foreign: config.holds_on_foreign,
+        exit_timeouts_max: config.exit_timeouts_max,
         ..EngineConfig::default()
     }
 }
