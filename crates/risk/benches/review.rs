@@ -1,4 +1,4 @@
-//! What one review costs: `cargo bench -p keel-risk --bench review`. All controls on, a hundred orders open, the order
+//! What one review costs: `cargo bench -p keel-risk --bench review`. All controls and guards on, a hundred orders open, the order
 //! released again after each review. Percentiles over batches of ten, so that reading the clock does not count.
 #![allow(missing_docs, reason = "a program, not a library")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark ends where it cannot go on")]
@@ -9,7 +9,7 @@ use keel_model::{
     Asset, Balance, ClientOrderId, InlineStr, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Instruments,
     NewOrder, Notional, OrderIntent, OrderPurpose, Price, Quantity, Side, StrategyId, Timestamp, TradingState,
 };
-use keel_risk::{RiskLimits, RiskService};
+use keel_risk::{BreakerLimit, GuardLimits, ProtectionLimits, RiskLimits, RiskService};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -44,6 +44,39 @@ fn instruments() -> Instruments {
     all
 }
 
+/// Every guard on, at limits that these orders do not reach.
+fn guards() -> GuardLimits {
+    let errors = BreakerLimit { count: 10, window_ms: 60_000 };
+    GuardLimits {
+        price_window_ms: 60_000,
+        window_collar_bps: 500,
+        volatility_bps: 2_000,
+        unfilled_orders_max: 10_000,
+        cancel_ratio_percent_max: 1_000,
+        cancel_ratio_orders_min: 1,
+        count_window_ms: 16,
+        strategy_rate_per_s: 1_000_000,
+        strategy_burst: 1_000_000,
+        reentries_max: 1_000,
+        reentry_window_ms: 60_000,
+        drawdown_max: Some(Notional::from_int(1_000_000)),
+        strategy_daily_loss_max: Some(Notional::from_int(1_000_000)),
+        strategy_drawdown_max: Some(Notional::from_int(1_000_000)),
+        cancel_on_disconnect_ms: 30_000,
+        clock_offset_ms_max: 1_000,
+        clock_age_ms_max: 10_000,
+        liquidation_distance_bps_min: 1_000,
+        maintenance_margin_bps: 50,
+        order_errors: errors,
+        venue_errors: errors,
+        loss_streak_count: 5,
+        breaker_timeout_ms: 60_000,
+        loss_timeout_ms: 60_000,
+        probe_notional_max: Notional::from_int(100),
+        protections: ProtectionLimits { cooldown_ms: 1_000, ..ProtectionLimits::default() },
+    }
+}
+
 fn main() {
     let limits = RiskLimits {
         order_rate_per_s: 1_000_000,
@@ -52,6 +85,7 @@ fn main() {
         gross_exposure_max: Notional::from_int(1_000_000),
         open_orders_max: 1_000,
         open_orders_per_instrument_max: 1_000,
+        guards: guards(),
         ..RiskLimits::default()
     };
     let mut risk = RiskService::new(limits, &instruments()).unwrap();
@@ -63,6 +97,8 @@ fn main() {
     };
     risk.on_balances(&[balance("USDT"), balance("BTC"), balance("ETH")], true, now);
     risk.set_state(TradingState::Active);
+    risk.set_strategies(["one", "two"].into_iter());
+    risk.on_clock(Some(1_000_000), now);
     let mut sequence = 0;
     let mut order = |side, at: i64| {
         sequence += 1;
@@ -86,6 +122,8 @@ fn main() {
     for batch in 0..BATCHES {
         now = Timestamp::from_ns(now.as_ns() + 100_000);
         risk.on_quote(InstrumentId(0), bid, ask, now);
+        risk.on_clock(Some(1_000_000), now);
+        risk.on_cancel(now);
         let orders: Vec<NewOrder> =
             (0..BATCH).map(|at| order(Side::Buy, 5_999_000 - (batch as i64 % 500) - at as i64 * 500)).collect();
         let start = Instant::now();
