@@ -155,6 +155,48 @@ pub(crate) async fn write(
     Ok(())
 }
 
+/// A state of the fold, and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    pub(crate) at: Cursor,
+    pub(crate) state: Vec<u8>,
+}
+
+/// States are read by the program that wrote them, by no other.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// Keeps the state of the fold, in place of the one before.
+pub(crate) async fn save(c: &mut AnyConnection, saved: &Saved) -> Result<(), DbError> {
+    let done = sqlx::query(
+        "INSERT INTO fold_states (journal_id, sequence, chain, program, state) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (journal_id) DO UPDATE SET sequence = excluded.sequence, chain = excluded.chain,
+             program = excluded.program, state = excluded.state",
+    )
+    .bind(saved.at.journal_id)
+    .bind(signed(saved.at.sequence))
+    .bind(&saved.at.chain)
+    .bind(PROGRAM)
+    .bind(saved.state.as_slice())
+    .execute(&mut *c)
+    .await;
+    done.map(drop).map_err(fail("keep the state of the fold"))
+}
+
+/// The state that was kept, if this program wrote it.
+pub(crate) async fn saved(c: &mut AnyConnection, journal_id: i64) -> Result<Option<Saved>, DbError> {
+    let what = "find the state of the fold";
+    let found = sqlx::query("SELECT sequence, chain, state FROM fold_states WHERE journal_id = $1 AND program = $2")
+        .bind(journal_id)
+        .bind(PROGRAM)
+        .fetch_optional(&mut *c)
+        .await
+        .map_err(fail(what))?;
+    let Some(row) = found else { return Ok(None) };
+    let sequence = whole(row.try_get(0).map_err(fail(what))?);
+    let at = Cursor { journal_id, sequence, chain: row.try_get(1).map_err(fail(what))? };
+    Ok(Some(Saved { at, state: row.try_get(2).map_err(fail(what))? }))
+}
+
 /// Rows as the JSON text that [`write`] binds.
 pub(crate) fn to_json(rows: &[Row]) -> String {
     serde_json::to_string(rows).unwrap_or_else(|_| "[]".to_owned())
@@ -170,6 +212,11 @@ pub(crate) async fn forget(c: &mut AnyConnection, journal_id: i64) -> Result<(),
             .await
             .map_err(fail("take out the rows of a journal"))?;
     }
+    sqlx::query("DELETE FROM fold_states WHERE journal_id = $1")
+        .bind(journal_id)
+        .execute(&mut *c)
+        .await
+        .map_err(fail("take out the rows of a journal"))?;
     sqlx::query("UPDATE journals SET projected_sequence = 0, projected_chain = '' WHERE journal_id = $1")
         .bind(journal_id)
         .execute(&mut *c)

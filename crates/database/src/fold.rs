@@ -23,7 +23,7 @@ use translate::Symbols;
 const BEAT: Duration = Duration::from_millis(50);
 
 /// A run, as its first and last record say.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct Session {
     start: SessionStart,
     sequence: u64,
@@ -92,6 +92,22 @@ impl Fold {
             alarms: Vec::new(),
             latches: BTreeMap::new(),
         }
+    }
+
+    /// The state, for [`Self::restore`] by the same program. Rows that wait are not in it.
+    pub(crate) fn save(&self) -> Option<Vec<u8>> {
+        let state = (&self.orders, &self.portfolio, &self.symbols, &self.session, self.now, self.beat);
+        postcard::to_stdvec(&state).ok()
+    }
+
+    /// Goes on from a state that was saved; `None` when it cannot be read.
+    pub(crate) fn restore(journal_id: i64, config: ExecutionConfig, state: &[u8]) -> Option<Self> {
+        type Saved = (OrderManager, Portfolio, Symbols, Option<Session>, Timestamp, Timestamp);
+        let mut fold = Self::new(journal_id, config);
+        let (saved, portfolio, symbols, session, now, beat): Saved = postcard::from_bytes(state).ok()?;
+        fold.orders.resume(saved, &|id: InstrumentId| Some(id)).ok()?;
+        (fold.portfolio, fold.symbols, fold.session, fold.now, fold.beat) = (portfolio, symbols, session, now, beat);
+        Some(fold)
     }
 
     /// Takes the next record.

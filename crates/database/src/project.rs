@@ -3,7 +3,7 @@
 //!
 //! Invariant: the fold in memory stands where the cursor in the database will stand once what is pending is written.
 
-use crate::cursor::{self, Cursor, Identity, Moved};
+use crate::cursor::{self, Cursor, Identity, Moved, Saved};
 use crate::fold::Fold;
 use crate::tables::Table;
 use crate::{Database, DbError};
@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// Who writes the projection, among the owners of connections.
 pub(crate) const OWNER: &str = "projection";
+
+/// The state of the fold is kept after so many records; going on reads no more than these again.
+const SAVE_EVERY: u64 = 20_000;
 
 /// One journal and what is needed to fold it.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct JournalSource {
     pub execution: ExecutionConfig,
     /// Most records in one transaction; a batch of the journal is never split.
     pub records_max: usize,
+    /// The state of the fold is kept after so many records.
+    pub save_every: u64,
 }
 
 impl JournalSource {
@@ -35,7 +40,14 @@ impl JournalSource {
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, instance: u32, mode: impl Into<String>) -> Self {
         let execution = ExecutionConfig { instance, epoch: u32::MAX, ..ExecutionConfig::default() };
-        Self { folder: folder.into(), instance, mode: mode.into(), execution, records_max: 1_000 }
+        Self {
+            folder: folder.into(),
+            instance,
+            mode: mode.into(),
+            execution,
+            records_max: 1_000,
+            save_every: SAVE_EVERY,
+        }
     }
 }
 
@@ -51,6 +63,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 struct Pending {
     to: Cursor,
+    saved: Option<Arc<Saved>>,
     rows: Arc<Vec<(&'static Table, String)>>,
 }
 
@@ -60,6 +73,24 @@ struct Place {
     fold: Fold,
     cursor: Cursor,
     pending: Option<Pending>,
+    /// The record up to which the state is kept: everything behind it is read again after a loss of memory.
+    saved: u64,
+}
+
+impl Place {
+    /// Folds what lies between here and the cursor; `None` when the journal does not pass it.
+    fn forward(mut self, cursor: &Cursor, limit: u64) -> Result<Option<Self>, DbError> {
+        let mut entries = Vec::new();
+        while self.tail.sequence() < cursor.sequence {
+            if self.tail.next_batch(limit.max(cursor.sequence), &mut entries)?.is_none() {
+                return Ok(None);
+            }
+            entries.drain(..).for_each(|entry| self.fold.add(entry));
+            drop(self.fold.take());
+        }
+        let is_there = self.tail.sequence() == cursor.sequence && hex::encode(self.tail.chain()) == cursor.chain;
+        Ok(is_there.then_some(self))
+    }
 }
 
 /// One journal on its way.
@@ -81,6 +112,11 @@ impl Projector {
     /// The last record that is in the database, as far as it was looked up.
     pub(crate) fn sequence(&self) -> Option<u64> {
         self.place.as_ref().map(|place| place.cursor.sequence)
+    }
+
+    /// The last record that will never be read again.
+    pub(crate) fn saved(&self) -> Option<u64> {
+        self.place.as_ref().map(|place| place.saved)
     }
 
     /// What is in memory is given up; the next step looks the place up again.
@@ -107,10 +143,14 @@ impl Projector {
         let (for_tx, folder) = (identity.clone(), source.folder.clone());
         let registered = self.database.with_tx("find the journal", OWNER, |c| {
             let (identity, folder) = (for_tx.clone(), folder.clone());
-            Box::pin(async move { cursor::register(c, &identity, &folder).await })
+            Box::pin(async move {
+                let known = cursor::register(c, &identity, &folder).await?;
+                let saved = cursor::saved(c, known.journal_id).await?;
+                Ok((known, saved))
+            })
         });
-        let mut cursor = registered.await?;
-        if let Some(place) = self.catch_up(&cursor, &identity, limit)? {
+        let (mut cursor, saved) = registered.await?;
+        if let Some(place) = self.catch_up(&cursor, &identity, limit, saved)? {
             return Ok(Some(place));
         }
         // The journal does not pass the place where the database stands: it lost its end, or is another one.
@@ -129,30 +169,54 @@ impl Projector {
         let id = cursor.journal_id;
         self.database.with_tx("forget the journal", OWNER, |c| Box::pin(cursor::forget(c, id))).await?;
         (cursor.sequence, cursor.chain) = (0, String::new());
-        self.catch_up(&cursor, &identity, limit)
+        self.catch_up(&cursor, &identity, limit, None)
     }
 
     /// Folds everything up to the cursor without writing it; `None` when the journal does not pass that place.
-    fn catch_up(&self, cursor: &Cursor, identity: &Identity, limit: u64) -> Result<Option<Place>, DbError> {
-        let Some(mut tail) = JournalTail::open(&self.source.folder)? else { return Ok(None) };
-        let mut fold = Fold::new(cursor.journal_id, self.source.execution);
-        let mut entries = Vec::new();
-        while tail.sequence() < cursor.sequence {
-            if tail.next_batch(limit.max(cursor.sequence), &mut entries)?.is_none() {
-                return Ok(None);
+    fn catch_up(
+        &self,
+        cursor: &Cursor,
+        identity: &Identity,
+        limit: u64,
+        saved: Option<Saved>,
+    ) -> Result<Option<Place>, DbError> {
+        let (id, config) = (cursor.journal_id, self.source.execution);
+        if let Some(saved) = saved.filter(|saved| saved.at.sequence <= cursor.sequence)
+            && let Some(tail) = self.tail_at(&saved.at)?
+            && let Some(fold) = Fold::restore(id, config, &saved.state)
+        {
+            let place = Place { tail, fold, cursor: cursor.clone(), pending: None, saved: saved.at.sequence };
+            if let Some(place) = place.forward(cursor, limit)? {
+                return Ok(Some(place));
             }
-            entries.drain(..).for_each(|entry| fold.add(entry));
-            drop(fold.take());
         }
-        let is_at_start = cursor.sequence == 0 && tail.sequence() + 1 == identity.first_sequence;
-        let is_there = tail.sequence() == cursor.sequence && hex::encode(tail.chain()) == cursor.chain;
-        if is_at_start && identity.first_sequence > 1 {
+        let Some(tail) = JournalTail::open(&self.source.folder)? else { return Ok(None) };
+        let saved = identity.first_sequence.saturating_sub(1);
+        let place = Place { tail, fold: Fold::new(id, config), cursor: cursor.clone(), pending: None, saved };
+        if cursor.sequence > 0 {
+            // Without the first records the fold would not know what was open when they were written.
+            return if identity.first_sequence == 1 { place.forward(cursor, limit) } else { Ok(None) };
+        }
+        if identity.first_sequence > 1 {
             tracing::warn!(
                 first = identity.first_sequence,
                 "the journal no longer holds its first records; the database has what follows them"
             );
         }
-        Ok((is_at_start || is_there).then(|| Place { tail, fold, cursor: cursor.clone(), pending: None }))
+        Ok(Some(place))
+    }
+
+    /// The journal from a place on, if it passes it.
+    fn tail_at(&self, at: &Cursor) -> Result<Option<JournalTail>, DbError> {
+        let Some(mut tail) = JournalTail::open_before(&self.source.folder, at.sequence)? else { return Ok(None) };
+        let mut entries = Vec::new();
+        while tail.sequence() < at.sequence {
+            entries.clear();
+            if tail.next_batch(at.sequence, &mut entries)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok((tail.sequence() == at.sequence && hex::encode(tail.chain()) == at.chain).then_some(tail))
     }
 
     /// Reads and folds the next records, unless some wait to be written.
@@ -168,7 +232,10 @@ impl Projector {
         self.entries.drain(..).for_each(|entry| place.fold.add(entry));
         let rows = place.fold.take().into_iter().map(|(table, rows)| (table, cursor::to_json(&rows))).collect();
         let to = Cursor { sequence: end.sequence, chain: hex::encode(end.chain), ..place.cursor.clone() };
-        place.pending = Some(Pending { to, rows: Arc::new(rows) });
+        let is_due = end.sequence.saturating_sub(place.saved) >= self.source.save_every;
+        let state = if is_due { place.fold.save() } else { None };
+        let saved = state.map(|state| Arc::new(Saved { at: to.clone(), state }));
+        place.pending = Some(Pending { to, saved, rows: Arc::new(rows) });
         Ok(())
     }
 
@@ -176,13 +243,17 @@ impl Projector {
         let Some(place) = &mut self.place else { return Ok(Step::UpToDate) };
         let Some(pending) = &place.pending else { return Ok(Step::UpToDate) };
         let (from, to, rows) = (place.cursor.clone(), pending.to.clone(), pending.rows.clone());
+        let saved = pending.saved.clone();
         let dialect = self.database.dialect();
         let moved = self.database.with_tx("project", OWNER, |c| {
-            let (from, to, rows) = (from.clone(), to.clone(), rows.clone());
+            let (from, to, rows, saved) = (from.clone(), to.clone(), rows.clone(), saved.clone());
             Box::pin(async move {
                 let moved = cursor::advance(c, &from, &to).await?;
                 if moved == Moved::Now {
                     cursor::write(c, dialect, &rows).await?;
+                    if let Some(saved) = saved {
+                        cursor::save(c, &saved).await?;
+                    }
                 }
                 Ok(moved)
             })
@@ -190,6 +261,7 @@ impl Projector {
         match moved.await? {
             Moved::Now | Moved::Before => {
                 self.written += pending.to.sequence.saturating_sub(place.cursor.sequence);
+                place.saved = pending.saved.as_ref().map_or(place.saved, |saved| saved.at.sequence);
                 place.cursor = pending.to.clone();
                 place.pending = None;
                 Ok(Step::Wrote)

@@ -101,6 +101,8 @@ pub struct Projection {
     parts: Arc<ProjectionParts>,
     state: Arc<Mutex<State>>,
     projected: Arc<AtomicU64>,
+    /// The last record that will never be read again, plus one; zero before that is known.
+    needed: Arc<AtomicU64>,
 }
 
 /// What the task itself holds.
@@ -118,7 +120,7 @@ impl Projection {
     /// A projection that has not begun.
     #[must_use]
     pub fn new(parts: ProjectionParts) -> Self {
-        Self { parts: Arc::new(parts), state: Arc::default(), projected: Arc::default() }
+        Self { parts: Arc::new(parts), state: Arc::default(), projected: Arc::default(), needed: Arc::default() }
     }
 
     /// Where it stands.
@@ -130,13 +132,11 @@ impl Projection {
         ProjectionStatus { durable_sequence, behind_ms, ..state.status.clone() }
     }
 
-    /// The oldest record that it still has to read: the journal keeps everything from here on. Zero before it is known.
+    /// The oldest record that it may still have to read, after a loss of memory too: the journal keeps everything from here
+    /// on. Zero before it is known.
     #[must_use]
     pub fn min_sequence_needed(&self) -> u64 {
-        match self.projected.load(Ordering::Acquire) {
-            0 => 0,
-            projected => projected + 1,
-        }
+        self.needed.load(Ordering::Acquire)
     }
 
     /// The database that it writes.
@@ -222,6 +222,7 @@ impl Projection {
         let step = work.projector.step((self.parts.durable)()).await?;
         if let Some(sequence) = work.projector.sequence() {
             self.projected.store(sequence, Ordering::Release);
+            self.needed.store(work.projector.saved().unwrap_or(0) + 1, Ordering::Release);
             let mut state = self.state.lock();
             state.status.projected_sequence = sequence;
             state.status.written = work.projector.written;
@@ -304,6 +305,7 @@ impl Projection {
     async fn replace_file(&self, error: &DbError) -> Result<(), DbError> {
         let aside = self.parts.database.replace_file().await?;
         self.projected.store(0, Ordering::Release);
+        self.needed.store(0, Ordering::Release);
         {
             let mut state = self.state.lock();
             state.status.rebuilt += 1;

@@ -10,7 +10,7 @@ use keel_engine::Engine;
 use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
 use keel_model::{Instruments, Timestamp};
 use keel_store::record::SnapshotMarker;
-use keel_store::snapshot::{Truncated, sync_segment, truncate, write_snapshot};
+use keel_store::snapshot::{Truncated, list_snapshots, sync_segment, truncate, write_snapshot};
 use keel_store::{Journal, Record, SnapshotHeader, priority};
 use parking_lot::{Condvar, Mutex};
 use std::fmt;
@@ -21,6 +21,10 @@ use std::time::Duration;
 
 /// How often the thread looks how far the journal is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How many times as many segments stay for a reader that does not keep up: a database that never comes back must not fill
+/// the disk.
+const PATIENCE: usize = 4;
 
 /// Makes a fresh engine, configured as the one that trades; its strategies are never called.
 pub type MakeEngine = Box<dyn FnMut() -> Result<Engine, String> + Send>;
@@ -37,6 +41,8 @@ pub struct SnapshotsParts {
     pub records_interval: u64,
     /// Segments that stay even where a snapshot stands for them.
     pub segments_kept: usize,
+    /// The oldest record that somebody else still has to read; what he needs stays, up to [`PATIENCE`] times as many segments.
+    pub needed: Box<dyn Fn() -> u64 + Send>,
     /// Instruments of the run.
     pub instruments: Arc<Instruments>,
     /// Makes the books that the thread replays on.
@@ -232,7 +238,12 @@ impl Worker {
             ts: Timestamp::from_ns(parts.clock.now_ns()),
         };
         let folder = parts.journal.folder().to_path_buf();
-        let taken = take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, parts.segments_kept, &is_cut);
+        // The newest snapshot so far is the older of two afterwards; segments before it go.
+        let older =
+            list_snapshots(&folder).ok().and_then(|all| all.first().map(|(sequence, _)| *sequence)).unwrap_or(0);
+        let is_needed = (parts.needed)() <= older;
+        let segments_kept = parts.segments_kept.saturating_mul(if is_needed { PATIENCE } else { 1 });
+        let taken = take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, segments_kept, &is_cut);
         let took_ms = parts.clock.since(started).as_millis();
         match taken {
             Ok(None) => {}

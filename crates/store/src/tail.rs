@@ -78,6 +78,23 @@ impl JournalTail {
         }))
     }
 
+    /// Stands before record `sequence + 1` or not long before it; `None` when the folder does not hold that place any more.
+    pub fn open_before(folder: &Path, sequence: u64) -> Result<Option<Self>, StoreError> {
+        let Some(mut tail) = Self::open(folder)? else { return Ok(None) };
+        if tail.sequence > sequence {
+            return Ok(None);
+        }
+        // The last segment that begins no later.
+        while let Some((file, header)) = open_segment(folder, tail.segment + 1)? {
+            if header.first_sequence > sequence + 1 {
+                break;
+            }
+            (tail.file, tail.segment) = (file, tail.segment + 1);
+            (tail.sequence, tail.chain) = (header.first_sequence.saturating_sub(1), header.chain);
+        }
+        Ok(Some(tail))
+    }
+
     /// Sequence of the last record before this place.
     #[must_use]
     pub const fn sequence(&self) -> u64 {

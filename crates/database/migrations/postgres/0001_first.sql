@@ -161,6 +161,15 @@ CREATE TABLE latches (
     PRIMARY KEY (journal_id, name)
 );
 
+-- The state of the fold at a place of a journal, so that going on does not begin at the first record.
+CREATE TABLE fold_states (
+    journal_id BIGINT NOT NULL PRIMARY KEY REFERENCES journals ON DELETE CASCADE,
+    sequence BIGINT NOT NULL,
+    chain TEXT NOT NULL,
+    program TEXT NOT NULL,
+    state BYTEA NOT NULL
+);
+
 -- Not from the journal: what the process used. Kept when the projection is built again.
 CREATE TABLE resource_samples (
     instance BIGINT NOT NULL,

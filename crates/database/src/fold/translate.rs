@@ -7,7 +7,7 @@ use keel_model::{
 };
 
 /// Symbols of a whole journal, and what the ids of the session at hand mean.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Symbols {
     all: Vec<Symbol>,
     session: Vec<InstrumentId>,

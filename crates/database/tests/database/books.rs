@@ -18,7 +18,7 @@ const BORN_MS: u64 = 1_700_000_000_000;
 /// Opens the journal; `process` so that a test does not wait for the disk.
 pub(crate) fn open(folder: &Path) -> Journal {
     let options = JournalOptions {
-        segment_bytes: 1 << 18,
+        segment_bytes: 1 << 16,
         durability: Durability::Process,
         ..JournalOptions::new(folder, "paper", INSTANCE)
     };

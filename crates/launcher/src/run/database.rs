@@ -146,6 +146,19 @@ pub fn follow(
     }
 }
 
+/// Tells the oldest record that the database still has to read; without a database none.
+#[must_use]
+pub fn needed(shared: &Shared) -> Box<dyn Fn() -> u64 + Send> {
+    let parts = shared.parts.clone();
+    let is_wanted = shared.config.database.is_some();
+    Box::new(move || match parts.lock().database.as_ref().map(|part| part.projection.clone()) {
+        Some(projection) => projection.map_or(0, |projection| projection.min_sequence_needed()),
+        // Given up by the stop, it may still have to read what it did not come to.
+        None if is_wanted => 0,
+        None => u64::MAX,
+    })
+}
+
 /// The end, after the journal was closed: the last records, then the thread, then the connections. A database that does not
 /// follow loses nothing: the journal has it all.
 pub async fn finish(context: &RunContext, shared: &Shared, stop: &StopContext) -> Result<(), StopError> {

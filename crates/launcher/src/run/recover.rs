@@ -33,8 +33,7 @@ impl EngineMaker {
         capabilities: &Capabilities,
         recovered: &Recovered,
     ) -> Self {
-        let config =
-            engine_config(&shared.config, instruments, capabilities, recovered.instance, recovered.epoch);
+        let config = engine_config(&shared.config, instruments, capabilities, recovered.instance, recovered.epoch);
         Self { shared: shared.clone(), instruments: instruments.clone(), config }
     }
 
@@ -45,7 +44,8 @@ impl EngineMaker {
     }
 
     fn make(&self) -> Result<Engine, String> {
-        let strategies = strategies::build(&self.shared.config, &self.instruments).map_err(|error| error.to_string())?;
+        let strategies =
+            strategies::build(&self.shared.config, &self.instruments).map_err(|error| error.to_string())?;
         Engine::new(self.config.clone(), strategies).map_err(|error| error.to_string())
     }
 }
@@ -95,6 +95,7 @@ pub fn start_snapshots(
         covered: recovered.snapshot.as_ref().map_or(0, |it| it.header.sequence),
         records_interval: config.snapshot_records,
         segments_kept: config.keep_segments,
+        needed: super::database::needed(&maker.shared),
         instruments: maker.instruments.clone(),
         make: Box::new({
             let maker = maker.clone();
