@@ -96,11 +96,16 @@ pub fn release(common: &Common, given: &ReleaseArgs) -> Result<ExitStatus, Launc
     Ok(show(common, &reply))
 }
 
-/// `launcher settle`.
+/// `launcher settle`: of a running bot through its socket; without one, in the journal, for the next start.
 pub fn settle(common: &Common, given: &SettleArgs) -> Result<ExitStatus, LaunchError> {
     let (order, filled, price) = (given.order.clone(), given.filled.clone(), given.price.clone());
-    let reply = ask(&data_dir(common)?, Ask::Settle { order, filled, price }, given.wait.limit(args::ENGINE_S))?;
-    Ok(show(common, &reply))
+    let folder = data_dir(common)?;
+    match ask(&folder, Ask::Settle { order, filled, price }, given.wait.limit(args::ENGINE_S)) {
+        Err(LaunchError::Usage(_)) => {
+            Ok(show_answer(common, &crate::settle::without_a_bot(common, &folder, given)?, None))
+        }
+        reply => Ok(show(common, &reply?)),
+    }
 }
 
 /// `launcher rearm`: of a running bot through its socket; without one, in the latch file, for the next start.

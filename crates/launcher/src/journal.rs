@@ -114,7 +114,7 @@ fn failed(error: StoreError) -> LaunchError {
 }
 
 /// The folder that holds the segments.
-fn find(common: &Common, at: &Where) -> Result<PathBuf, LaunchError> {
+pub(crate) fn find(common: &Common, at: &Where) -> Result<PathBuf, LaunchError> {
     let holds = |path: &Path| path.join("HEAD").exists() || path.join("journal-00000001.seg").exists();
     if let Some(path) = &at.path {
         let inner = path.join("journal");
@@ -349,10 +349,9 @@ fn plain(symbol: &keel_model::ids::Symbol) -> Instrument {
     }
 }
 
-fn show_replay(common: &Common, folder: &Path, args: &ReplayArgs) -> Result<ExitStatus, LaunchError> {
-    let report = verify(folder).map_err(failed)?;
-    let instruments = instruments_of(folder)?;
-    let config = EngineConfig {
+/// An engine that sends nothing, for the state that the records come to.
+fn plain_config(instruments: &Instruments, report: &VerifyReport) -> EngineConfig {
+    EngineConfig {
         instruments: instruments.clone(),
         limits: RiskLimits {
             quote_asset: instruments.iter().next().map(|it| it.quote).unwrap_or_default(),
@@ -364,7 +363,24 @@ fn show_replay(common: &Common, folder: &Path, args: &ReplayArgs) -> Result<Exit
             ..ExecutionConfig::default()
         },
         ..EngineConfig::default()
-    };
+    }
+}
+
+/// The state that a journal replays to.
+pub(crate) fn rebuild(folder: &Path) -> Result<(Engine, VerifyReport), LaunchError> {
+    let report = verify(folder).map_err(failed)?;
+    let instruments = instruments_of(folder)?;
+    let config = plain_config(&instruments, &report);
+    let mut make = || Engine::new(config.clone(), Vec::new()).map_err(|error| error.to_string());
+    let (engine, _) = replay_journal(folder, &instruments, &mut make, &ReplayOptions::default())
+        .map_err(|error| LaunchError::refused("journal", error))?;
+    Ok((engine, report))
+}
+
+fn show_replay(common: &Common, folder: &Path, args: &ReplayArgs) -> Result<ExitStatus, LaunchError> {
+    let report = verify(folder).map_err(failed)?;
+    let instruments = instruments_of(folder)?;
+    let config = plain_config(&instruments, &report);
     let options = ReplayOptions {
         until: args.until.unwrap_or(report.records_total),
         ignores_snapshots: !args.from_snapshot && report.records == report.records_total,

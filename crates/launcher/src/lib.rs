@@ -14,6 +14,8 @@ pub mod recording;
 pub mod report;
 pub mod restart;
 pub mod run;
+/// Settling an order where no bot runs.
+pub mod settle;
 pub mod verbs;
 
 /// Names of the strategies that block for ever or panic. Only debug builds know them: they test the escape path.

@@ -4,8 +4,8 @@
 //! each hold is told as a [`Finding`] so that the driver makes it outlive a restart; only a person's word ends it.
 
 use super::Engine;
-use crate::outbox::{Notice, Outbox};
-use keel_execution::Alarm;
+use crate::outbox::{Effect, Notice, Outbox};
+use keel_execution::{Alarm, SettleError};
 use keel_model::{Asset, ClientOrderId, Finding, Hold, HoldCause, HoldView, InstrumentId, Settlement};
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,17 @@ impl Engine {
     /// A person says what became of an order.
     pub(super) fn settle_by_hand(&mut self, id: ClientOrderId, settlement: Settlement, out: &mut Outbox) {
         self.settle_order(id, settlement, false, out);
+    }
+
+    /// Would a person's word about an order be taken? For an engine that has replayed a journal and will not trade.
+    pub fn try_settlement(&mut self, id: ClientOrderId, settlement: Settlement) -> Result<(), SettleError> {
+        let mut out = Outbox::new();
+        self.settle_order(id, settlement, true, &mut out);
+        let refusal = out.drain().find_map(|effect| match effect {
+            Effect::Notify(Notice::SettleRefused { error }) => Some(error),
+            _ => None,
+        });
+        refusal.map_or(Ok(()), Err)
     }
 
     /// As [`Self::settle_by_hand`], from the journal: the order stands as it did when the word was given.

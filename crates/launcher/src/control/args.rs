@@ -110,6 +110,9 @@ pub struct SettleArgs {
     /// Average price of what we have not booked
     #[arg(long, value_name = "PRICE")]
     pub price: Option<String>,
+    /// Where no bot runs: write it into the journal; without this it is only said what would be written
+    #[arg(long)]
+    pub confirm: bool,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 mod words;
 
+pub(crate) use words::settlement;
 pub(in crate::run) use words::winding as winding_words;
 
 /// How often a waiting verb looks at what the engine published.

@@ -43,7 +43,7 @@ pub(in crate::run) fn winding(wind: &WindView) -> Vec<String> {
 }
 
 /// What became of an order, from an operator's words.
-pub(super) fn settlement(
+pub(crate) fn settlement(
     order: &str,
     filled: &str,
     price: Option<&str>,
