@@ -3,6 +3,9 @@
 
 #[allow(dead_code, reason = "the bench uses the rest")]
 mod common;
+mod latches;
 mod market;
 mod orders;
 mod runs;
+mod snapshots;
+mod stream;

@@ -228,6 +228,22 @@ fn on_state(tally: &Mutex<Tally>, notice: &Notice) {
             tally.lock().alarm(format!("emergency stop: {reason}"));
             tracing::error!(reason, "emergency stop");
         }
+        Notice::Killed { scope, reason } => {
+            tally.lock().alarm(format!("kill switch of {scope}: {reason}"));
+            tracing::error!(%scope, reason, "kill switch: nothing that opens or adds is taken until a person re-arms it");
+        }
+        Notice::Rearmed(scope) => tracing::warn!(%scope, "a person has re-armed what was latched"),
+        Notice::Guard(event) => {
+            tally.lock().count("breakers, locks and kill switches of risk", 1);
+            tracing::warn!("{event}");
+        }
+        Notice::Disconnected { gone_ms, orders } => {
+            tally.lock().count(
+                "entries cancelled because the account stream was gone",
+                u64::try_from(*orders).unwrap_or(u64::MAX),
+            );
+            tracing::warn!(gone_ms, orders, "the account stream is gone for too long: entries are cancelled");
+        }
         Notice::Parent { about, news } => on_parent(tally, about, *news),
         Notice::Unfilled { id, purpose, .. } => {
             tracing::info!(%id, ?purpose, "an order has not filled in time and is cancelled");
