@@ -104,6 +104,10 @@ impl Request {
         struct Versioned {
             protocol: u32,
         }
+        // A list would do for a struct, too.
+        if !line.trim_ascii_start().starts_with(b"{") {
+            return Err("the request is not one JSON object a line".to_owned());
+        }
         let versioned: Versioned = serde_json::from_slice(line)
             .map_err(|error| format!("the request is not one JSON object a line: {error}"))?;
         if versioned.protocol != PROTOCOL_VERSION {

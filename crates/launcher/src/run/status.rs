@@ -189,11 +189,24 @@ impl View {
             .iter()
             .map(|hold| format!("{}: {}; {}", self.symbol(hold.instrument), hold.reason, hold.remedy))
             .collect();
+        let guards: Vec<String> = status
+            .guards
+            .iter()
+            .map(|guard| {
+                let scope = match guard.scope {
+                    keel_model::RiskScope::Instrument(id) => self.symbol(id),
+                    scope => scope.to_string(),
+                };
+                let until = if guard.until.is_none() { "; `launcher rearm` ends it" } else { "" };
+                format!("{} on {scope}: {}{until}", guard.name, guard.state)
+            })
+            .collect();
         for (title, lines) in [
             ("open orders", &self.orders),
             ("positions", &self.positions),
             ("position without protection", &self.unprotected),
             ("held instruments", &holds),
+            ("breakers, kill switches and locks", &guards),
         ] {
             match lines.as_slice() {
                 [] => text.push_str(&format!("{title}: none\n")),
