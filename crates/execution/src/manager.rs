@@ -265,7 +265,8 @@ impl OrderManager {
             CancelOutcome::NotSent(_) | CancelOutcome::Unknown(_) => {
                 order.step_cancel(CancelStep::Lost);
                 let pause_ms = order.cancel_retry.pause_ms(first_ms, pause_ms_max);
-                order.cancel_retry.due = keel_model::mutant!(17, now.plus(Duration::from_millis(pause_ms)), Timestamp::ZERO);
+                order.cancel_retry.due =
+                    keel_model::mutant!(17, now.plus(Duration::from_millis(pause_ms)), Timestamp::ZERO);
                 if let CancelOutcome::Unknown(reason) = outcome {
                     self.note_unsure(*reason, now);
                 }
@@ -296,6 +297,7 @@ impl OrderManager {
                 debug_assert!(!from.is_closed(), "a closed order only moves by resurrection");
                 self.enter(slot, to, change, now, out);
             }
+            Next::Resurrect(_) if keel_model::mutant!(22, false, true) => {}
             Next::Resurrect(to) => {
                 order.is_resurrected = true;
                 self.open.push(slot);

@@ -17,6 +17,8 @@ pub mod ids;
 pub mod instrument;
 /// Market data: trades, top of book, depth, bars, funding, mark price.
 pub mod market;
+/// Wrong variants of the rules, for the test of the tests.
+pub mod mutant;
 /// What a running bot tells the person who steers it.
 pub mod operator;
 /// Orders: sides, types, intents, requests and their outcomes.

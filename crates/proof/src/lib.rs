@@ -13,6 +13,9 @@ pub mod bot;
 pub mod coverage;
 /// What worlds share and what is made once: instruments, keys, configuration.
 pub mod kit;
+/// Wrong variants of the rules, and the seeds that kill them.
+#[cfg(feature = "mutants")]
+pub mod mutants;
 /// A failing run made small.
 pub mod shrink;
 /// The strategy that asks for everything.

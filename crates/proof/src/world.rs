@@ -265,6 +265,7 @@ impl<'k> World<'k> {
         let is_quiet = self.bots.iter().all(|bot| {
             bot.process.as_ref().is_some_and(|process| {
                 process.is_started && process.waiting.is_empty() && process.engine.orders().unresolved_count() == 0
+                    && process.engine.orders().open().all(|order| !order.is_cancel_wanted)
             })
         });
         if !is_quiet {

@@ -411,7 +411,9 @@ impl Row {
     /// The largest position, by amount, that open and unknown orders could lead to, with `order` on top.
     #[inline]
     pub(crate) fn projected(&self, order: Option<&Sized>, credit: &Credit) -> Option<i64> {
-        let (mut buy, mut sell) = (self.open_buy.checked_sub(credit.buy)?, self.open_sell.checked_sub(credit.sell)?);
+        let (buy, sell) = (self.open_buy.checked_sub(credit.buy)?, self.open_sell.checked_sub(credit.sell)?);
+        let mut buy = keel_model::mutant!(33, buy, 0);
+        let mut sell = keel_model::mutant!(34, sell, 0);
         match order.map(|order| (order.side, order.quantity)) {
             Some((Side::Buy, quantity)) => buy = buy.checked_add(quantity)?,
             Some((Side::Sell, quantity)) => sell = sell.checked_add(quantity)?,

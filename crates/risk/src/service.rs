@@ -218,9 +218,8 @@ impl RiskService {
             return Err(DenyReason::ForeignQuote);
         }
         // An order that is being replaced may fill until it is gone, and the new one all the same: both count.
-        let projected = row
-            .projected(Some(order), keel_model::mutant!(31, &Credit::default(), _credit))
-            .ok_or(DenyReason::Overflow)?;
+        let given_back = keel_model::mutant!(31, Credit::default(), *_credit);
+        let projected = row.projected(Some(order), &given_back).ok_or(DenyReason::Overflow)?;
         if keel_model::mutant!(32, projected > row.position_quantity_max, false) {
             return Err(DenyReason::Position);
         }

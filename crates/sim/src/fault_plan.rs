@@ -43,8 +43,10 @@ pub enum Fault {
     EndStream,
     /// A connection attempt fails.
     RefuseStream,
-    /// The market stream breaks off.
-    CutMarket,
+    /// An answer about an order that is over tells less than was filled: a lie (V-05, V-10).
+    LieCount,
+    /// A request that seemed not to leave left all the same: a lie of what lies between.
+    LieNotSent,
     /// A question is answered by a replica that lags, within its bound (V-03, V-10, V-11).
     Lag,
     /// A question is answered by a replica that lags beyond its bound (V-03).
@@ -69,7 +71,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::NotConnected,
         Self::LoseRequest,
         Self::LateRequest,
@@ -87,7 +89,8 @@ impl Fault {
         Self::SilentStream,
         Self::EndStream,
         Self::RefuseStream,
-        Self::CutMarket,
+        Self::LieCount,
+        Self::LieNotSent,
         Self::Lag,
         Self::LagBeyond,
         Self::EndOrder,
@@ -108,11 +111,12 @@ impl Fault {
         match self {
             Self::NotConnected | Self::Refuse => 150_000,
             Self::LoseRequest | Self::LateRequest | Self::LoseAnswer | Self::LateAnswer | Self::Unsure => 300_000,
-            Self::Unreadable | Self::Lie => 100_000,
+            Self::Unreadable | Self::Lie | Self::LieNotSent => 100_000,
             Self::RateLimit => 30_000,
             Self::LoseReport | Self::RepeatReport => 400_000,
             Self::ReorderReport => 500_000,
-            Self::CutStream | Self::SilentStream | Self::EndStream | Self::CutMarket => 15_000,
+            Self::CutStream | Self::SilentStream | Self::EndStream => 15_000,
+            Self::LieCount => 400_000,
             Self::RefuseStream => 400_000,
             Self::Lag => 1_000_000,
             Self::LagBeyond => 300_000,
@@ -128,7 +132,7 @@ impl Fault {
     /// Does it break what the design assumes of a venue, so that wrong conclusions must be noticed instead of avoided?
     #[must_use]
     pub const fn is_byzantine(self) -> bool {
-        matches!(self, Self::Lie | Self::LagBeyond | Self::VenueClockJump)
+        matches!(self, Self::Lie | Self::LieCount | Self::LieNotSent | Self::LagBeyond | Self::VenueClockJump)
     }
 }
 

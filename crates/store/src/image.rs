@@ -117,14 +117,14 @@ impl JournalImage {
 
     /// Makes durable what was written.
     pub fn sync(&mut self) {
-        self.synced = self.bytes.len();
+        self.synced = keel_model::mutant!(55, self.bytes.len(), self.synced);
         self.durable = self.taken;
     }
 
     /// Up to which place of the lane records are durable, in the sense of the policy.
     #[must_use]
-    pub const fn durable(&self) -> u64 {
-        self.durable
+    pub fn durable(&self) -> u64 {
+        keel_model::mutant!(53, self.durable, self.appended)
     }
 
     /// Was something appended that is not written yet?
@@ -182,11 +182,14 @@ impl JournalImage {
         }
         let found = scan::scan_image(&self.bytes, path, self.head.as_ref(), visit)?;
         let torn_bytes = found.torn.as_ref().map_or(0, |torn| torn.to - torn.from);
-        self.bytes.truncate(found.end.offset.max(SEGMENT_HEADER));
+        if keel_model::mutant!(52, true, false) {
+            self.bytes.truncate(found.end.offset.max(SEGMENT_HEADER));
+        }
         // What the head names must not be lost after it.
         self.synced = self.bytes.len();
         (self.sequence, self.chain) = (found.end.sequence, found.end.chain);
-        let epoch = self.head.as_ref().map_or(0, |head| head.epoch) + 1;
+        let last = self.head.as_ref().map_or(0, |head| head.epoch);
+        let epoch = keel_model::mutant!(54, last + 1, 1);
         self.head = Some(Head {
             instance: self.instance,
             epoch,

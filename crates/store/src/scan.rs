@@ -374,7 +374,7 @@ fn tail(
             is_cut || has_missing_sector(bytes, extent)
         }
     };
-    if !is_torn {
+    if keel_model::mutant!(51, !is_torn, true) {
         return corrupt();
     }
     scan.torn = Some(Torn { path: path.to_path_buf(), from: begin, to: written_end.max(begin) });
@@ -422,7 +422,9 @@ fn has_missing_sector(bytes: &[u8], extent: std::ops::Range<usize>) -> bool {
     while at < extent.end {
         let end = ((at / SECTOR + 1) * SECTOR).min(extent.end);
         let part = bytes.get(at..end).unwrap_or_default();
-        if part.len() >= SECTOR_EVIDENCE_MIN && part.iter().all(|&byte| byte == 0) {
+        // No frame begins with zeros, so at the batch's own beginning even a short piece tells.
+        let is_telling = part.len() >= SECTOR_EVIDENCE_MIN || at == extent.start;
+        if is_telling && part.iter().all(|&byte| byte == 0) {
             return true;
         }
         at = end;

@@ -21,7 +21,8 @@ const SIGNED_AHEAD_MS_MAX: u64 = 1_000;
 impl OrderManager {
     /// A message of the account stream, or one that came with an answer.
     pub(super) fn on_report(&mut self, report: &ExecutionReport, now: Timestamp, out: &mut Actions) {
-        let Some(id) = report.client_order_id.filter(|id| id.instance == self.config.instance) else {
+        let own = self.config.instance;
+        let Some(id) = report.client_order_id.filter(|id| keel_model::mutant!(9, id.instance == own, true)) else {
             if report.exec_type != ExecType::Trade {
                 self.foreign_order(report.venue_order_id, report.instrument, out);
             } else if let Some(fill) = &report.fill {
@@ -128,7 +129,7 @@ impl OrderManager {
 
     fn raise_cum(&mut self, id: ClientOrderId, cum: Quantity) {
         if let Some(order) = self.order_mut(id) {
-            order.cum = order.cum.max(cum);
+            order.cum = keel_model::mutant!(7, order.cum.max(cum), cum.max(order.filled));
         }
     }
 
@@ -157,7 +158,13 @@ impl OrderManager {
             QueryOutcome::NotFound { venue_time_before } => self.on_not_found(id, *venue_time_before, now, out),
             QueryOutcome::Unknown(reason) => {
                 self.note_unsure(*reason, now);
-                self.query_later(id, None, now);
+                keel_model::mutant!(
+                    8,
+                    self.query_later(id, None, now),
+                    if let Some(order) = self.order_mut(id) {
+                        order.query.stop()
+                    }
+                );
             }
         }
     }
@@ -167,7 +174,7 @@ impl OrderManager {
         let (first_ms, max_ms) = (self.config.cancel_retry_ms, self.config.query_pause_ms_max);
         if let Some(order) = self.order_mut(id) {
             let is_wanted = order.is_cancel_wanted && order.state == OrderState::Live;
-            if is_wanted && order.step_cancel(CancelStep::Working) {
+            if keel_model::mutant!(12, is_wanted, false) && order.step_cancel(CancelStep::Working) {
                 let pause_ms = order.cancel_retry.pause_ms(first_ms, max_ms);
                 order.cancel_retry.due = now.plus(Duration::from_millis(pause_ms));
             }
@@ -200,14 +207,18 @@ impl OrderManager {
             self.query_later(id, None, now);
             return;
         };
-        let signed_at = order.signed_at.unwrap_or_else(|| {
+        let signed = order.signed_at.unwrap_or_else(|| {
             // Signed before the outcome became unknown, so at the latest now; and never further ahead than the venue takes.
             *order.signed_before.get_or_insert(venue_time.plus(Duration::from_millis(SIGNED_AHEAD_MS_MAX)))
         });
         let window_ms = if order.recv_window_ms == 0 { window_ms } else { order.recv_window_ms };
-        let fence = signed_at.plus(Duration::from_millis(window_ms.saturating_add(bound_ms)));
+        let valid_ms = keel_model::mutant!(2, window_ms, 0);
+        let late_ms = keel_model::mutant!(3, keel_model::mutant!(4, bound_ms, bound_ms / 3), 0);
+        let signed_at = keel_model::mutant!(6, signed, order.ts_created);
+        let fence = signed_at.plus(Duration::from_millis(valid_ms.saturating_add(late_ms)));
         let is_known_unknown = order.state == OrderState::Unknown;
-        if venue_time > fence {
+        let is_past = keel_model::mutant!(5, venue_time > fence, order.query.attempts >= 3);
+        if keel_model::mutant!(1, is_past, true) {
             if !is_known_unknown {
                 self.step(id, Step::Unsure, Change::Unknown(UnknownReason::Restart), now, out);
             }
@@ -289,6 +300,14 @@ impl OrderManager {
             })
         }));
         for slot in &missing {
+            if keel_model::mutant!(10, false, true) {
+                continue;
+            }
+            let id = self.slot(*slot).map(Order::id);
+            if let Some(id) = id.filter(|_| keel_model::mutant!(11, false, true)) {
+                self.ends(id, OrderStatus::Canceled, Quantity::ZERO, now, out);
+                continue;
+            }
             if let Some(order) = self.slot_mut(*slot) {
                 order.is_doubted = !order.is_missing;
                 order.query.start(now);

@@ -35,7 +35,7 @@ impl OrderManager {
             self.alarm(Alarm::BadFill { id, trade_id, instrument }, out);
             return;
         }
-        if self.trades.contains(instrument, &trade_id) {
+        if keel_model::mutant!(13, self.trades.contains(instrument, &trade_id), false) {
             self.counters.fills_repeated += 1;
             return;
         }
@@ -47,6 +47,9 @@ impl OrderManager {
             self.adopt_by_fill(id, fill, now, out);
         }
         let Some(order) = self.order_mut(id) else { return };
+        if keel_model::mutant!(14, false, order.state.is_closed()) {
+            return;
+        }
         let Ok(filled) = order.filled.checked_add(fill.quantity) else {
             self.alarm(Alarm::Overflow { id, instrument }, out);
             return;

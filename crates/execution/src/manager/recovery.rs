@@ -32,7 +32,8 @@ impl OrderManager {
             }
             match order.state {
                 OrderState::Intent | OrderState::Armed | OrderState::Sent => {
-                    self.step(id, Step::Unsure, Change::Unknown(UnknownReason::Restart), now, out);
+                    let step = keel_model::mutant!(19, Step::Unsure, Step::NotSent);
+                    self.step(id, step, Change::Unknown(UnknownReason::Restart), now, out);
                 }
                 OrderState::Live => {
                     // It was at the venue when we went; what became of it meanwhile only the venue knows.

@@ -5,6 +5,7 @@ use crate::bot::Process;
 use crate::coverage::{CrashPoint, Met};
 use keel_engine::RecoveredRecord;
 use keel_gateway::recovery::RecordCollector;
+use keel_model::mutant;
 use keel_model::{Event, Level, MarketEvent, Price, Quantity, Timestamp, TopOfBook};
 use keel_store::{Record, SessionStart};
 
@@ -33,7 +34,7 @@ impl World<'_> {
         if opened.torn_bytes > 0 {
             self.met(Met::TornTails);
         }
-        let records: Vec<RecoveredRecord> = collector.finish();
+        let records: Vec<RecoveredRecord> = mutant!(85, collector.finish(), Vec::new());
         self.note(|| format!("bot {bot} boots, epoch {}, {} records", opened.epoch, records.len()));
         self.mix(&[0xbb, bot as u8, opened.epoch as u8]);
         self.bots[bot].epoch = opened.epoch;

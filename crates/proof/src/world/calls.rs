@@ -11,6 +11,7 @@ use keel_exchange::binance::spot::classify::VenueError;
 use keel_exchange::binance::spot::codec::encode::{EncodeError, Query, encode_signed_submit_into};
 use keel_exchange::binance::spot::codec::{answers, calls};
 use keel_exchange::binance::spot::limits::{Lane, LimitHeaders};
+use keel_model::mutant;
 use keel_model::{
     CancelOutcome, ExecutionEvent, InstrumentId, NotSentReason, QueryOutcome, ReplaceOutcome, SubmitOutcome, Timestamp,
     UnknownReason,
@@ -62,6 +63,16 @@ impl World<'_> {
         let Some((wire, is_placement)) = self.encode(bot, at, venue_time) else {
             return self.no_answer(bot, at, NoAnswer::NotSent(NotSentReason::NotExpressible));
         };
+        if is_placement && self.strikes(Fault::LieNotSent) {
+            let epoch = self.bots[bot].epoch;
+            if let Some(process) = &mut self.bots[bot].process {
+                // It is not even known as sent.
+                process.lane.pop_back();
+            }
+            let delay_ms = self.between(2, 40);
+            self.at(delay_ms, Happening::Arrive(bot, epoch, at, 0, wire));
+            return self.no_answer(bot, at, NoAnswer::NotSent(NotSentReason::NotConnected));
+        }
         let deadline_ms = self.now_ms + CALL_TIMEOUT_MS;
         let Some(process) = &mut self.bots[bot].process else { return };
         let mono_ns = process.clock.mono_ns();
@@ -150,8 +161,9 @@ impl World<'_> {
             }
             Ask::Clock(_) => return None,
         };
+        let signed_at = mutant!(83, Timestamp::from_ms(time_ms), self.wall(bot));
         if let (Some(client_order_id), Some(process)) = (sent, &mut self.bots[bot].process) {
-            let (signed_at, recv_window_ms) = (Timestamp::from_ms(time_ms), window_ms);
+            let recv_window_ms = window_ms;
             process.lane.push_back(ExecutionEvent::Sent { client_order_id, signed_at, recv_window_ms });
         }
         Some((Wire { method, path, params }, sent.is_some()))
@@ -177,10 +189,12 @@ impl World<'_> {
             if changes && self.strikes(Fault::Unsure) {
                 answer = self.unsure();
             } else if self.strikes(Fault::Unreadable) {
-                let status = if changes && self.rng.below(2) == 0 { 403 } else { 502 };
+                let status = if changes { [400, 403, 502][self.rng.below(3) as usize] } else { 502 };
                 answer = FaceAnswer { status, body: "<html>Request blocked.</html>".into(), ..answer };
             } else if is_placement && answer.status == 200 && self.strikes(Fault::Lie) {
                 answer = refusal(400, -2010, "Account has insufficient balance for requested action.", None);
+            } else if wire.path == calls::ORDER && !is_placement && self.strikes(Fault::LieCount) {
+                belittle(&mut answer.body);
             }
             answer
         };
@@ -248,7 +262,7 @@ impl World<'_> {
             let reason = if answer.status == 429 { NotSentReason::RateLimited } else { NotSentReason::NotConnected };
             return self.no_answer(bot, at, NoAnswer::NotSent(reason));
         };
-        call.time = Some(time);
+        call.time = Some(mutant!(82, time, Timestamp::from_ns(u64::MAX)));
         call.stage = Stage::Main;
         let sent_mono_ns = call.sent_mono_ns;
         process.venue_clock.measure(time, sent_mono_ns, process.clock.mono_ns());
@@ -405,6 +419,13 @@ impl World<'_> {
         }
     }
 
+    /// Does a call place an order?
+    #[cfg(feature = "mutants")]
+    fn is_placement(&mut self, bot: usize, at: usize) -> bool {
+        let process = self.bots[bot].process.as_mut();
+        process.and_then(|process| process.call(at)).is_some_and(|call| matches!(call.ask, Ask::Submit(_)))
+    }
+
     pub(super) fn time_out_calls(&mut self, bot: usize) {
         let now_ms = self.now_ms;
         let count = self.bots[bot].process.as_ref().map_or(0, |process| process.calls.len());
@@ -412,7 +433,14 @@ impl World<'_> {
             let Some(process) = &mut self.bots[bot].process else { return };
             let is_late = process.call(at).is_some_and(|call| call.is_under_way && call.deadline_ms <= now_ms);
             if is_late {
-                self.no_answer(bot, at, NoAnswer::Unknown(UnknownReason::Timeout));
+                let unsure = NoAnswer::Unknown(UnknownReason::Timeout);
+                let why = mutant!(80, unsure, NoAnswer::NotSent(NotSentReason::NotConnected));
+                let is_again = mutant!(81, false, self.is_placement(bot, at));
+                if is_again {
+                    self.send(bot, at);
+                } else {
+                    self.no_answer(bot, at, why);
+                }
             }
         }
     }
@@ -430,6 +458,14 @@ const fn cost(call: &Call) -> (Lane, u64, u64) {
         (_, Ask::OpenOrders(_)) => (Lane::Urgent, 80, 0),
         (_, Ask::Fills { .. } | Ask::Balances | Ask::Clock(_)) => (Lane::Background, 20, 0),
     }
+}
+
+/// Makes an answer about an order that is over tell that nothing of it was filled.
+fn belittle(body: &mut String) {
+    const FIELD: &str = "\"executedQty\":\"";
+    let Some(from) = body.find(FIELD).map(|at| at + FIELD.len()).filter(|_| body.contains("CANCELED")) else { return };
+    let Some(length) = body.get(from..).and_then(|rest| rest.find('"')) else { return };
+    body.replace_range(from..from + length, "0.00000000");
 }
 
 fn refusal(status: u16, code: i64, text: &str, retry_after_s: Option<u64>) -> FaceAnswer {

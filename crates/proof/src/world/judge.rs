@@ -7,9 +7,10 @@ use crate::bot::Process;
 use crate::coverage::Met;
 use crate::kit::{POSITION_LOTS_MAX, SCALE};
 use keel_engine::Outbox;
-use keel_execution::{Alarm, OrderState};
+use keel_engine::RecoveredRecord;
+use keel_execution::{Alarm, Order, OrderAction, OrderManager, OrderState};
 use keel_gateway::recovery::RecordCollector;
-use keel_model::{ClientOrderId, InstrumentId, OrderType, Quantity, Side};
+use keel_model::{ClientOrderId, InstrumentId, NewOrder, OrderType, Quantity, Side};
 use keel_sim::{AccountId, ExecReport};
 
 /// An order as the venue's log tells it.
@@ -184,8 +185,25 @@ impl World<'_> {
         }
     }
 
+    /// While an order is unknown, nothing may be added on its instrument.
+    pub(super) fn judge_placement(&mut self, bot: usize, new: &NewOrder) {
+        let Some(process) = &self.bots[bot].process else { return };
+        let (intent, id) = (&new.intent, new.client_order_id);
+        let unknown = {
+            let mut own = process.engine.orders().open_of(intent.instrument);
+            own.find(|order| order.state == OrderState::Unknown && order.id() != id).map(Order::id)
+        };
+        let held = lots(process.engine.portfolio().position(intent.instrument).quantity);
+        if let Some(unknown) = unknown.filter(|_| held * intent.side.sign() >= 0) {
+            self.bad("I1", format!("{id} adds exposure while {unknown} is unknown"));
+        }
+    }
+
     /// Nothing that the venue's promises cover may raise an alarm that holds an instrument.
     pub(super) fn judge_alarm(&mut self, bot: usize, alarm: &Alarm) {
+        if matches!(alarm, Alarm::Adopted { .. }) && self.is_judged() {
+            self.bad("I2", format!("bot {bot} sent an order that its journal does not hold: {alarm}"));
+        }
         if alarm.holds() && self.is_judged() {
             self.bad("I5", format!("bot {bot} holds an instrument for what the venue's promises cover: {alarm}"));
         }
@@ -216,6 +234,9 @@ impl World<'_> {
         let orders = process.engine.orders();
         if let Some(order) = orders.open().find(|order| order.state != OrderState::Live) {
             return Some(("I7", format!("{} is still {}", order.id(), order.state)));
+        }
+        if let Some(order) = orders.open().find(|order| order.is_cancel_wanted) {
+            return Some(("I7", format!("{} was to be cancelled and is open", order.id())));
         }
         for instrument in Self::instrument_ids() {
             let held = lots(process.engine.portfolio().position(instrument).quantity);
@@ -251,6 +272,25 @@ impl World<'_> {
         None
     }
 
+    /// A replay moves orders, too.
+    fn count_moves(&mut self, bot: usize, records: &[RecoveredRecord]) {
+        let config = self.kit.engine(bot as u32 + 1, self.bots[bot].epoch + 1, self.plan.recv_window_ms);
+        let mut manager = OrderManager::new(config.execution);
+        let mut actions = Vec::new();
+        for record in records {
+            match record {
+                RecoveredRecord::Intent(ts, new) => drop(manager.restore_intent(*new, *ts)),
+                RecoveredRecord::Event(ts, event) => manager.on_event(event, *ts, &mut actions),
+                _ => {}
+            }
+            for action in actions.drain(..) {
+                if let OrderAction::Changed { from, to, .. } = action {
+                    self.coverage.moved(from, to);
+                }
+            }
+        }
+    }
+
     /// I6: what the journal holds gives the same books again.
     fn judge_replay(&mut self, bot: usize) -> Result<(), String> {
         self.bots[bot].journal.write();
@@ -268,7 +308,11 @@ impl World<'_> {
         }
         let (epoch, window_ms) = (self.bots[bot].epoch + 1, self.plan.recv_window_ms);
         let mut again = Process::new(self.kit, bot as u32 + 1, epoch, window_ms, 0, 1, false)?;
-        again.engine.recover(collector.finish(), self.wall(bot), &mut Outbox::new());
+        let records = collector.finish();
+        if self.rng.below(8) == 0 {
+            self.count_moves(bot, &records);
+        }
+        again.engine.recover(records, self.wall(bot), &mut Outbox::new());
         let Some(process) = &self.bots[bot].process else { return Ok(()) };
         let (live, again) = (&process.engine, &again.engine);
         let mut wrong = None;

@@ -231,11 +231,12 @@ pub fn classify(status: u16, error: &VenueError) -> Verdict {
         // Refused for its rate before it was looked at.
         429 | 418 => Verdict::Rejected(RateLimit),
         400..=499 if status != 403 => match error.code {
-            None => Verdict::Unknown(UnknownReason::Unreadable),
+            None => keel_model::mutant!(62, Verdict::Unknown(UnknownReason::Unreadable), Verdict::Rejected(Other)),
             Some(code) => by_code(code, &error.text),
         },
         // 403: the firewall, which says nothing of what came through. 5xx: unknown by documentation.
-        403 | 500..=599 => Verdict::Unknown(UnknownReason::VenueUnsure),
+        403 => keel_model::mutant!(60, Verdict::Unknown(UnknownReason::VenueUnsure), Verdict::Rejected(Other)),
+        500..=599 => keel_model::mutant!(61, Verdict::Unknown(UnknownReason::VenueUnsure), Verdict::Rejected(Other)),
         // Redirects are not followed; a success that is none was not understood.
         _ => Verdict::Unknown(UnknownReason::Unclassified),
     }
@@ -246,6 +247,7 @@ pub fn classify(status: u16, error: &VenueError) -> Verdict {
 pub fn by_code(code: i64, text: &str) -> Verdict {
     let row = CODES.binary_search_by_key(&code, |(known, _)| *known).ok().and_then(|at| CODES.get(at));
     match row {
+        Some((-1006 | -1007, _)) if keel_model::mutant!(63, false, true) => Verdict::Rejected(Other),
         None => Verdict::Unknown(UnknownReason::Unclassified),
         Some((-2010 | -2011 | -1013, Verdict::Rejected(fallback))) => {
             let known = TEXTS.iter().find(|(beginning, _)| text.starts_with(beginning));

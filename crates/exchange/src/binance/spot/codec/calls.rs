@@ -88,6 +88,7 @@ pub fn submit_outcome(status: u16, body: &[u8], symbols: &SymbolTable, ts_recv: 
     if is_success(status) {
         return match answers::submit_ack(body, symbols, ts_recv) {
             Ok(ack) => SubmitOutcome::Accepted(ack),
+            Err(_) if keel_model::mutant!(67, false, true) => SubmitOutcome::NotSent(keel_model::NotSentReason::NotConnected),
             Err(cause) => {
                 tracing::error!(cause, "the answer of a placement cannot be read; its outcome is unknown");
                 SubmitOutcome::Unknown(UnknownReason::Unreadable)
@@ -143,6 +144,7 @@ pub fn query_outcome(
         return Ok(QueryOutcome::Found(snapshot));
     }
     Ok(match (status, VenueError::read(body).code) {
+        (400..=499, _) if keel_model::mutant!(66, false, true) => QueryOutcome::NotFound { venue_time_before },
         (400..=499, Some(-2013)) => QueryOutcome::NotFound { venue_time_before },
         (500.., _) => QueryOutcome::Unknown(UnknownReason::VenueUnsure),
         _ => QueryOutcome::Unknown(UnknownReason::Unclassified),

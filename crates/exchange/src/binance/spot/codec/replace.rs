@@ -13,6 +13,9 @@ use serde_json::Value;
 #[must_use]
 pub fn outcome(status: u16, body: &[u8], symbols: &SymbolTable, ts_recv: Timestamp) -> ReplaceOutcome {
     if (500..=599).contains(&status) {
+        if keel_model::mutant!(64, false, true) {
+            return refused(&VenueError::read(body).reject(RejectReason::Other));
+        }
         return both(UnknownReason::VenueUnsure);
     }
     let Ok(answer) = serde_json::from_slice::<Value>(body) else {
@@ -21,6 +24,7 @@ pub fn outcome(status: u16, body: &[u8], symbols: &SymbolTable, ts_recv: Timesta
     // Partial and complete failures carry the halves under "data".
     let halves = if answer.get("cancelResult").is_some() { Some(&answer) } else { answer.get("data") };
     match halves.filter(|halves| halves.get("cancelResult").is_some()) {
+        Some(_) if keel_model::mutant!(65, false, status >= 400) => whole(status, body),
         Some(halves) => ReplaceOutcome { cancel: cancel(halves, symbols), new: new(halves, symbols, ts_recv) },
         None => whole(status, body),
     }
