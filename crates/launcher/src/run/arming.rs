@@ -174,7 +174,12 @@ fn binary_hash() -> Result<String, LaunchError> {
 }
 
 fn io(what: &'static str, path: &Path, source: std::io::Error) -> LaunchError {
-    LaunchError::Io { what, path: path.to_path_buf(), source, remedy: "check the permissions of the data folder".into() }
+    LaunchError::Io {
+        what,
+        path: path.to_path_buf(),
+        source,
+        remedy: "check the permissions of the data folder".into(),
+    }
 }
 
 fn refused(cause: impl ToString) -> LaunchError {
@@ -220,7 +225,9 @@ pub fn confirm(data_dir: &Path, code: &str, now_ns: u64) -> Result<Arming, Launc
     };
     if now_ns >= pending.until_ns || pending.until_ns - now_ns > CODE_S * 1_000_000_000 {
         forget()?;
-        return Err(refused(format!("the code was good for {CODE_S} s and is no longer; `launcher arm` gives another")));
+        return Err(refused(format!(
+            "the code was good for {CODE_S} s and is no longer; `launcher arm` gives another"
+        )));
     }
     if pending.binding.binary_hash != binary_hash()? {
         forget()?;

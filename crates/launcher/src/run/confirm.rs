@@ -43,7 +43,9 @@ pub fn check(
     match armed {
         // A name that is given must be the right one all the same.
         Armed::Since(utc) if named.is_none_or(|named| named == account) => {
-            out::note(&format!("live trading on account '{account}' is armed since {utc}, and nothing has changed since"));
+            out::note(&format!(
+                "live trading on account '{account}' is armed since {utc}, and nothing has changed since"
+            ));
             return Ok(Confirmed::Armed);
         }
         Armed::Changed(changes) => {
