@@ -7,7 +7,7 @@ use crate::row::Reservation;
 use crate::snapshot::RiskSnapshot;
 use crate::strategies::{Cell, Name, StrategyRow};
 use crate::units::rescale;
-use keel_model::{InstrumentId, Timestamp};
+use keel_model::{InstrumentId, StrategyId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What a replay has built up. Opaque: it is only ever given back to [`RiskService::resume_from`].
@@ -20,6 +20,8 @@ pub struct RiskImage {
     day: u64,
     day_base: i128,
     latches: RiskSnapshot,
+    /// Height of the profit.
+    peak: i128,
     #[serde(default)]
     strategies: Vec<StrategyImage>,
 }
@@ -90,6 +92,7 @@ impl RiskService {
             fees: self.fees,
             day: self.day,
             day_base: self.day_base,
+            peak: self.guards.peak,
             strategies: self.strategy_images(),
             latches: RiskSnapshot { reservations: Vec::new(), ..self.snapshot(now) },
         }
@@ -133,6 +136,7 @@ impl RiskService {
         self.resume_strategies(image.strategies, renumber);
         self.restore(&latches);
         (self.day, self.day_base) = (image.day, image.day_base);
+        self.guards.peak = image.peak;
         Ok(())
     }
 
@@ -156,6 +160,12 @@ impl RiskService {
         renumber: &dyn Fn(InstrumentId) -> Option<InstrumentId>,
     ) {
         for image in images {
+            if image.name.is_empty()
+                && let Ok(id) = u16::try_from(image.number)
+            {
+                // Nobody announced it then: it gets its row as its first order would give it one.
+                let _row = self.guards.strategy_mut(StrategyId(id), self.rows.len());
+            }
             let is_same = |number: usize, name: Name| {
                 if image.name.is_empty() { number == image.number } else { name == image.name }
             };
