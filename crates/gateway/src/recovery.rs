@@ -208,3 +208,61 @@ pub async fn begin_session(journal: &Journal, start: SessionStart, limit: Durati
         .map_err(|_| keel_store::StoreError::Timeout { what: "begin the session", waited_ms })??;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keel_execution::ParentRecord;
+    use keel_model::instrument::LotRule;
+    use keel_model::parent::{ParentId, ParentPlan, Twap};
+    use keel_model::{
+        ClientOrderId, Instrument, InstrumentKind, InstrumentStatus, Notional, Price, Quantity, Side, StrategyId,
+        Timestamp,
+    };
+
+    fn instrument(symbol: &str) -> Instrument {
+        Instrument {
+            id: InstrumentId(0),
+            symbol: symbol.parse().unwrap(),
+            base: symbol[..3].parse().unwrap(),
+            quote: symbol[3..].parse().unwrap(),
+            kind: InstrumentKind::Spot,
+            status: InstrumentStatus::Trading,
+            tick_size: Price::from_int(1),
+            min_price: Price::from_int(1),
+            max_price: Price::from_int(1_000_000),
+            lot: LotRule::default(),
+            market_lot: LotRule::default(),
+            min_notional: Notional::ZERO,
+            min_notional_applies_to_market: false,
+            max_notional: None,
+            percent_price: None,
+            max_open_orders: 0,
+            max_open_algo_orders: 0,
+        }
+    }
+
+    #[test]
+    fn n_14_a_plan_is_carried_over_to_the_instrument_numbers_of_this_run() {
+        let mut instruments = Instruments::new();
+        for symbol in ["ETHUSDT", "BTCUSDT"] {
+            instruments.upsert(instrument(symbol));
+        }
+        let plan: ParentPlan = Twap::new(InstrumentId(0), Side::Buy, Quantity::from_int(1), 1_000).into();
+        let parent = ParentId(ClientOrderId::default());
+        let created = ParentRecord::Created { parent, strategy: StrategyId(0), ts: Timestamp::ZERO, plan };
+        let bytes = postcard::to_allocvec(&created).unwrap();
+        let start = SessionStart { symbols: vec!["BTCUSDT".parse().unwrap()], ..SessionStart::default() };
+        let entry = |sequence, record| Entry { sequence, record };
+        let entries = [entry(1, Record::SessionStart(start)), entry(2, Record::Parent(Timestamp::ZERO, bytes))];
+        let records = recovered_records(entries, &instruments).unwrap();
+        let found = records.into_iter().find_map(|record| match record {
+            RecoveredRecord::Parent(_, ParentRecord::Created { plan, .. }) => Some(plan.instrument()),
+            _ => None,
+        });
+        assert_eq!(found, Some(InstrumentId(1)));
+        let unreadable = Record::Parent(Timestamp::ZERO, vec![0xff; 3]);
+        let error = recovered_records([entry(1, unreadable)], &instruments).unwrap_err();
+        assert!(matches!(error, GatewayError::Replay { sequence: 1, .. }), "{error}");
+    }
+}

@@ -179,6 +179,7 @@ impl Desk {
                 OrderAction::Filled { id, fill } => format!("{id}: fill {} of {}", fill.trade_id, fill.quantity),
                 OrderAction::CancelRejected { id, .. } => format!("{id}: cancel refused"),
                 OrderAction::Adopted { id } => format!("{id}: adopted"),
+                OrderAction::Unfilled { id } => format!("{id}: unfilled for too long"),
                 OrderAction::Query(query) => format!("ask about {}", query.client_order_id),
                 OrderAction::FetchFills(_, since) => format!("ask for fills since {}", since.as_ms()),
                 OrderAction::Cancel(cancel) => format!("cancel {} again", cancel.client_order_id),

@@ -186,6 +186,38 @@ fn a_position_that_cannot_be_protected_is_never_so_in_silence() {
 }
 
 #[test]
+fn v_14_a_stop_that_the_venue_ends_is_placed_again() {
+    let (mut desk, id, stop) = Desk::protected();
+    let snapshot = desk.snapshot(stop, OrderStatus::Expired, "0");
+    desk.execution(ExecutionEvent::Query(stop, QueryOutcome::Found(snapshot)));
+    assert_eq!(desk.news().first(), Some(&ParentNews::Unprotected { quantity: quantity("0.1") }), "told at once");
+    desk.wait(1_000);
+    let again = desk.child(id, Role::Stop);
+    assert_ne!(again, stop);
+    desk.ack(again);
+    desk.wait(100);
+    assert_eq!(desk.news().last(), Some(&ParentNews::Protected));
+}
+
+#[test]
+fn v_24_a_plan_that_would_trade_with_an_order_of_ours_is_denied_and_over() {
+    let mut desk = Desk::started();
+    let bought = desk.live(buy("0.1", "60000"));
+    desk.fill_all(bought);
+    let resting = OrderIntent::limit(BTC, Side::Sell, quantity("0.05"), price("60010"), OrderPurpose::Exit);
+    let resting = desk.live(resting);
+    let id = desk.plan(Iceberg::new(BTC, Side::Buy, quantity("0.1"), price("60020"), quantity("0.05")));
+    assert_eq!(desk.denied(), Some(Control::SelfMatch));
+    assert!(desk.children(id, Role::Slice).iter().all(|child| !desk.sent(*child)));
+    // The resting order goes, and the plan goes on.
+    desk.script.lock().unwrap().cancel.push(resting);
+    desk.quote("60000", "60000.01");
+    desk.canceled(resting, "0");
+    desk.wait(1_000);
+    assert!(desk.sent(desk.child(id, Role::Slice)));
+}
+
+#[test]
 fn cancelling_a_bracket_cancels_its_entry_and_keeps_what_protects() {
     let mut desk = Desk::started();
     let id = desk.plan(bracket());

@@ -36,7 +36,7 @@ fn v_12_orders_with_our_prefix_are_adopted() {
           k7-0-1j: Unknown -> Live
         > 50 ms pass
           after 50 ms
-          ask for fills since 990000
+          ask for fills since 0
         > 1 fills told
           k7-0-1j: fill 5 of 2
         > report New, New, cum 0
@@ -158,6 +158,7 @@ fn unfilled_entries_are_cancelled_after_their_time() {
     });
     desk.submit(1).sent(1).event(&ack(1, OrderStatus::New, vec![])).wait(6_000);
     assert_eq!(desk.text.matches("cancel k7-1-1 again").count(), 1);
+    assert_eq!(desk.text.matches("unfilled for too long").count(), 1);
 }
 
 #[test]

@@ -89,11 +89,22 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
+/// Does one step lead from here to there? A full fill ends a working order without a word of the venue.
+fn is_in_table(from: OrderState, to: OrderState) -> bool {
+    Step::ALL.into_iter().any(|step| matches!(next(from, step), Next::To(at) | Next::Resurrect(at) if at == to))
+}
+
+/// Do at most two steps lead from here to there? One event may answer a cancel and show the order at work.
+fn is_cancel_in_table(from: crate::CancelState, to: crate::CancelState) -> bool {
+    let steps = || crate::CancelStep::ALL.into_iter();
+    from == to || steps().any(|first| from.next(first) == to || steps().any(|then| from.next(first).next(then) == to))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn i4_i5_any_sequence_of_news_keeps_the_books_right(inputs in prop::collection::vec(input(), 1..80)) {
+    fn v_09_v_10_n_14_i4_i5_any_sequence_of_news_keeps_the_books_right(inputs in prop::collection::vec(input(), 1..80)) {
         let mut desk = Desk::new();
         for sequence in 1..=3 {
             desk.submit(sequence);
@@ -101,6 +112,8 @@ proptest! {
         let mut booked: BTreeMap<TradeId, (ClientOrderId, Quantity)> = BTreeMap::new();
         let mut told: BTreeMap<TradeId, ()> = BTreeMap::new();
         let mut out = Vec::new();
+        let mut states = [OrderState::Intent; 3];
+        let mut cancels = [crate::CancelState::None; 3];
         for input in inputs {
             out.clear();
             match &input {
@@ -124,6 +137,12 @@ proptest! {
                 }
             }
             for action in &out {
+                if let OrderAction::Changed { id, from, to, .. } = action {
+                    let state = &mut states[id.sequence as usize - 1];
+                    prop_assert_eq!(*state, *from, "each move begins where the last one ended");
+                    prop_assert!(is_in_table(*from, *to), "{} -> {} is not in the table", from, to);
+                    *state = *to;
+                }
                 match action {
                     OrderAction::Filled { id, fill } => {
                         prop_assert!(booked.insert(fill.trade_id, (*id, fill.quantity)).is_none(), "I4: booked twice");
@@ -142,6 +161,9 @@ proptest! {
                 let sum = sum.fold(Quantity::ZERO, |sum, (_, part)| sum.checked_add(*part).unwrap());
                 prop_assert_eq!(order.filled, sum, "I3: the order's count is the sum of its fills");
                 prop_assert!(order.cum >= order.filled);
+                prop_assert_eq!(order.state, states[sequence as usize - 1], "each move is told");
+                let before = std::mem::replace(&mut cancels[sequence as usize - 1], order.cancel);
+                prop_assert!(is_cancel_in_table(before, order.cancel), "{:?} -> {:?}", before, order.cancel);
                 if order.state == OrderState::Done {
                     prop_assert_eq!(order.cum, order.filled, "V-10: done only when the fills add up");
                 }

@@ -494,6 +494,49 @@ fn run(plan: &ParentPlan, steps: &[(u8, u16)]) {
 }
 
 #[test]
+fn s_05_an_entry_that_filled_before_the_crash_is_protected_after_it() {
+    for lost in [0, 1, 2, 3] {
+        let mut world = World::new();
+        world.script.lock().unwrap().plans.push(bracket().into());
+        world.quote();
+        world.serve(0);
+        world.deliver_all();
+        world.fill_some(0);
+        if lost > 0 {
+            // The fill was heard and the stop decided; its intent may or may not be in the journal, and nothing left.
+            world.deliver_all();
+        }
+        world.crash(lost);
+        world.serve(0);
+        let stop = world.orders.values().find(|order| order.intent.side == Side::Sell).expect("a stop at the venue");
+        assert_eq!((stop.intent.quantity, stop.intent.stop_price), (quantity("0.1"), Some(price("58000"))));
+        world.quiesce();
+        check_at_end(&world, &bracket().into());
+        assert_eq!(world.working(Side::Sell), quantity("0.1"), "once and not twice");
+    }
+}
+
+#[test]
+fn both_legs_of_an_oco_are_kept_over_a_crash_and_the_end_of_one_ends_the_other() {
+    let plan: ParentPlan = Oco::entry(BTC, Side::Buy, quantity("0.1"), price("59000"), price("61000")).into();
+    let mut world = World::new();
+    world.script.lock().unwrap().plans.push(plan);
+    world.quote();
+    world.serve(0);
+    world.serve(0);
+    world.deliver_all();
+    world.crash(7);
+    assert_eq!(world.working(Side::Buy), quantity("0.2"), "both work on");
+    assert!(world.requests.is_empty());
+    world.fill_some(0);
+    world.crash(0);
+    world.quiesce();
+    check_at_end(&world, &plan);
+    assert!(world.working(Side::Buy).is_zero());
+    assert_eq!(world.told.last(), Some(&ParentNews::Ended(ParentEnd::Completed)));
+}
+
+#[test]
 fn v_07_v_08_v_09_v_10_v_11_n_14_parents_keep_their_promises_in_any_order_of_events_and_over_crashes() {
     let cases = std::env::var("KEEL_PARENT_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(256);
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
