@@ -87,12 +87,19 @@ impl Ledger {
             ExecutionEvent::Submit(id, outcome) => self.outcome(*id, outcome),
             ExecutionEvent::Replace { new_id, outcome, .. } => self.outcome(*new_id, &outcome.new),
             ExecutionEvent::Report(report) => self.report(report),
-            ExecutionEvent::Fills(fills) => {
+            ExecutionEvent::Fills(fills) | ExecutionEvent::FillsOf { fills, .. } => {
                 for (id, fill) in fills {
                     self.fill(id.map(|id| id.to_string()).unwrap_or_default(), fill);
                 }
             }
-            _ => {}
+            // Listed one by one: news that is added has to be thought of here.
+            ExecutionEvent::Armed(_)
+            | ExecutionEvent::Sent { .. }
+            | ExecutionEvent::Cancel(..)
+            | ExecutionEvent::Query(..)
+            | ExecutionEvent::OpenOrders(..)
+            | ExecutionEvent::Balances { .. }
+            | ExecutionEvent::Transfer { .. } => {}
         }
     }
 

@@ -269,6 +269,13 @@ impl Place {
         Running::start(command, &self.bench.clock, &self.folder, name)
     }
 
+    /// Runs a verb that trades nothing.
+    pub fn ask(&self, name: &str, arguments: &[&str]) -> Result<Running, CrashError> {
+        let mut command = Command::new(&self.bench.launcher);
+        command.env_clear().current_dir(&self.folder).env("NO_COLOR", "1").args(arguments);
+        Running::start(command, &self.bench.clock, &self.folder, name)
+    }
+
     fn prepare(&self, command: &mut Command, url: &str, name: &str, run: &Run) -> Result<(), CrashError> {
         let (base, extra) = (self.folder.join("base.toml"), self.folder.join(format!("{name}.toml")));
         for (path, text) in [(&base, CONFIG), (&extra, run.config.as_str())] {

@@ -108,6 +108,7 @@ pub fn finish(
     }
     let (facts, found) = check::judge(&place)?;
     violations.extend(found);
+    violations.extend(replays(&place)?);
     let evidence = if violations.is_empty() {
         place.discard();
         None
@@ -138,6 +139,16 @@ pub fn recover(place: &Place) -> Result<Option<Violation>, CrashError> {
         }
     }
     Ok(last)
+}
+
+/// The journal replays to the state that each run wrote at its end.
+fn replays(place: &Place) -> Result<Option<Violation>, CrashError> {
+    let journal = place.journal().display().to_string();
+    let running = place.ask("replay", &["journal", "replay", &journal])?;
+    let path = running.stderr.clone();
+    let ended = running.wait(RUN_LIMIT)?;
+    let what = || format!("the journal does not replay: {ended:?}: {}", path.display());
+    Ok((ended.code != Some(0)).then(|| Violation { invariant: "I6", what: what() }))
 }
 
 /// Runs something to its end and says how it ended.
