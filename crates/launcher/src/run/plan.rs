@@ -5,7 +5,7 @@ use super::parts::{Shared, control_group, group, groups};
 use super::recover::REPLAY_JOURNAL;
 use super::start::OPEN_JOURNAL;
 use super::venue::START_VENUE;
-use keel_gateway::{CoordinatorHandle, GateLevel, WindOutcome, Snapshots};
+use keel_gateway::{CoordinatorHandle, GateLevel, Snapshots, WindOutcome};
 use keel_lifecycle::{LeaseKind, PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
 use keel_model::{Command, ExitPolicy};
 use std::time::Duration;
@@ -109,8 +109,9 @@ async fn stop_strategies(shared: Shared, stop: StopContext) -> Result<(), StopEr
     if engine.phase().has_ended {
         return Ok(());
     }
-    engine.command(Command::StopStrategies).map_err(StopError::new)?;
+    // Read first: an engine that takes the command at once shows no other beat until its next timer.
     let before = engine.beats();
+    engine.command(Command::StopStrategies).map_err(StopError::new)?;
     while engine.lanes().command > 0 || engine.beats() == before {
         if stop.inner_limit().is_zero() {
             return Err("the engine has not taken the command: a strategy blocks".into());
