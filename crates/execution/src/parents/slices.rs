@@ -67,7 +67,7 @@ impl Parent {
         if let Some(part_bps) = plan.participation_bps_max {
             wanted = wanted.min(part(self.volume, part_bps.into(), BPS.into()));
         }
-        let Some(quantity) = tradable(wanted) else { return None };
+        let quantity = tradable(wanted)?;
         self.slices_done = due;
         self.volume = Quantity::ZERO;
         // Only the last slice may come again; not faster than this.
