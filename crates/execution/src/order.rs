@@ -112,6 +112,9 @@ pub struct Order {
     /// have been signed.
     pub(crate) signed_before: Option<Timestamp>,
     pub(crate) unresolved_since: Timestamp,
+    /// When, on our clock, "not found" begins to prove something; zero while that is not known.
+    #[serde(default)]
+    pub(crate) fence_at: Timestamp,
     pub(crate) is_stuck_told: bool,
 }
 
@@ -144,6 +147,7 @@ impl Order {
             cancel_retry: Schedule::default(),
             signed_before: None,
             unresolved_since: now,
+            fence_at: Timestamp::ZERO,
             is_stuck_told: false,
         }
     }

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// How far a signed timestamp may lie ahead of the venue's clock and still be taken; unit: milliseconds.
 const SIGNED_AHEAD_MS_MAX: u64 = 1_000;
+/// The first pause after a question that failed when it could have decided.
+const FENCE_RETRY: Duration = Duration::from_millis(100);
 
 impl OrderManager {
     /// A message of the account stream, or one that came with an answer.
@@ -273,7 +275,12 @@ impl OrderManager {
         let Some(order) = self.order_mut(id).filter(|order| !order.state.is_closed()) else { return };
         let mut pause = Duration::from_millis(order.query.pause_ms(first_ms, max_ms));
         if let Some(left) = until_fence {
+            order.fence_at = now.plus(left);
             pause = pause.min(left + Duration::from_millis(5)).max(Duration::from_millis(first_ms.min(20)));
+        } else if order.fence_at != Timestamp::ZERO {
+            // The question failed: asked again at the fence, and past it after as long as the fence is past.
+            let wait = order.fence_at.since(now).max(now.since(order.fence_at)).max(FENCE_RETRY);
+            pause = pause.min(wait + Duration::from_millis(5));
         }
         order.query.due = now.plus(pause);
     }
