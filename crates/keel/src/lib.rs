@@ -80,6 +80,6 @@ pub mod prelude {
     };
     pub use keel_strategy::{
         Context, OpenOrder, OpenOrderState, OrderUpdate, OrderUpdateKind, ParamKind, ParamSpec, Params, ParentUpdate,
-        ParentUpdateKind, Settings, Strategy, StrategyError, Subscription,
+        ParentUpdateKind, Settings, Sizing, SizingFacts, Strategy, StrategyError, Subscription,
     };
 }
