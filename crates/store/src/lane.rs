@@ -22,6 +22,9 @@ pub(crate) const LEASE_IDS: u64 = 1_024;
 /// How often the writer looks for more before it sleeps: some 20 microseconds.
 const LOOKS: u32 = 1_000;
 
+/// How often whoever blocks on a ticket looks before it sleeps: some 100 microseconds.
+const WAITER_LOOKS: u32 = 4_000;
+
 /// Policy `process`: how often the writer looks while records are coming, and how often in a row without finding any before
 /// it sleeps. Records that nobody waits for cost whoever appends them neither a write nor a wake-up then; they are written
 /// with the next intent, or after one nap.
@@ -338,6 +341,13 @@ impl Ticket {
 
     /// Blocks the calling thread until the record is durable, at most for `limit`.
     pub fn wait_blocking(&self, limit: Duration) -> Result<(), StoreError> {
+        // A sync mostly takes less than putting a thread to sleep and waking it again costs.
+        for _ in 0..WAITER_LOOKS {
+            if let Some(decided) = self.try_wait() {
+                return decided;
+            }
+            std::hint::spin_loop();
+        }
         let mut ended = self.shared.is_ended.lock();
         let undecided = |_: &mut bool| self.try_wait().is_none();
         self.shared.changed.wait_while_for(&mut ended, undecided, limit);

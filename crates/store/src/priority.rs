@@ -21,7 +21,7 @@ const NICE: i32 = -15;
 const NICE_BACKGROUND: i32 = 15;
 
 /// Raises the calling thread as far as it may be raised.
-pub(crate) fn raise_current_thread() -> Priority {
+pub fn raise_current_thread() -> Priority {
     if set_round_robin() {
         return Priority::RealTime;
     }

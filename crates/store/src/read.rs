@@ -151,14 +151,13 @@ pub fn export(folder: &Path, format: ExportFormat, until: u64, out: &mut dyn Wri
         if format == ExportFormat::Lines { out.write_all(b"\n") } else { Ok(()) }
     };
     let read = for_each(folder, &mut |entry| {
-        if entry.sequence > until {
-            is_done = true;
-            // Ends the reading; nothing is wrong.
-            return Err(StoreError::Closed);
+        if entry.sequence <= until {
+            put(&entry, count).map_err(|error| failed(&error))?;
+            count += 1;
         }
-        put(&entry, count).map_err(|error| failed(&error))?;
-        count += 1;
-        Ok(())
+        is_done = entry.sequence >= until;
+        // Closed ends the reading; nothing is wrong.
+        if is_done { Err(StoreError::Closed) } else { Ok(()) }
     });
     match read {
         Err(StoreError::Closed) if is_done => {}

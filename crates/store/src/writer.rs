@@ -116,7 +116,15 @@ pub(crate) fn run(writer: &Mutex<Writer>) {
     };
     let _end = EndGuard(shared.clone());
     if shared.durability != Durability::Process {
-        stats.priority.store(priority::raise_current_thread() as u8, Ordering::Relaxed);
+        let priority = priority::raise_current_thread();
+        stats.priority.store(priority as u8, Ordering::Relaxed);
+        match priority {
+            Priority::RealTime => tracing::debug!("the journal's thread runs with real-time priority"),
+            Priority::Nice | Priority::Normal => tracing::info!(
+                got = ?priority,
+                "the journal's thread may not have real-time priority (CAP_SYS_NICE): on a loaded machine orders wait for it"
+            ),
+        }
     }
     while shared.failure().is_none() {
         let outcome = writer.lock().turn();

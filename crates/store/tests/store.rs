@@ -6,4 +6,5 @@ mod damage;
 mod golden;
 mod journal;
 mod limits;
+mod proof;
 mod tail;

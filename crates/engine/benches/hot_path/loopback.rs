@@ -11,6 +11,7 @@ use keel_engine::{Effect, Outbox};
 use keel_exchange::binance::spot::codec::decode::Decoded;
 use keel_exchange::binance::spot::codec::encode::encode_signed_submit_into;
 use keel_model::Timestamp;
+use keel_store::Durability;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +24,8 @@ use tokio_tungstenite::{WebSocketStream, accept_async, accept_async_with_config,
 const PAUSE: Duration = Duration::from_micros(60);
 const ROUNDS: usize = 20_000;
 const WARM_UP: usize = 2_000;
+/// Rounds of the headline: a disk takes its time.
+const DURABLE_ROUNDS: usize = 3_000;
 
 /// What the peer behind the socket does with a frame.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +34,8 @@ enum Peer {
     Echo,
     /// Engine, encoder and signer inline; sends the signed order.
     Bare,
-    /// The product's own way: inline sink, order gateway, journal with durability `process`, gate, exchange client.
-    Product,
+    /// The product's own way: inline sink, order gateway, journal, gate, exchange client.
+    Product(Durability),
 }
 
 pub(crate) fn run(misses: &mut Vec<String>) {
@@ -58,12 +61,15 @@ pub(crate) fn run(misses: &mut Vec<String>) {
             // In turn, so that all see the same machine; the median of the ratios counts.
             let echo = p50("bare echo, tokio-tungstenite", Peer::Echo);
             bare.push(p50("signed order, engine inline, no journal", Peer::Bare) / echo);
-            product.push(p50("signed order, gateway and journal (process)", Peer::Product) / echo);
+            product.push(p50("signed order, gateway and journal (process)", Peer::Product(Durability::Process)) / echo);
         }
         bare.sort_by(f64::total_cmp);
         product.sort_by(f64::total_cmp);
         println!("  p50 beside the echo without gateway and journal: {:.3}", bare[1]);
         target(misses, &format!("signed order beside bare echo {title}, p50 ratio"), product[1], 1.5, true);
+        // The headline: every intent is on the disk before the first byte of its order leaves.
+        let some = &frames[..frames.len().min(WARM_UP + DURABLE_ROUNDS)];
+        row("frame in, durable intent, first byte (power)", &measure(some, Peer::Product(Durability::Power), peer, pause));
     }
 }
 
@@ -88,7 +94,12 @@ fn runtime() -> tokio::runtime::Runtime {
 fn measure(frames: &[Frame], peer: Peer, core: usize, pause: Duration) -> Histogram<u64> {
     let (address_in, address_out) = std::sync::mpsc::sync_channel::<SocketAddr>(1);
     let first = frames[0].recv_ns;
-    let name = format!("{peer:?}").to_lowercase();
+    let name = match peer {
+        Peer::Echo => "echo",
+        Peer::Bare => "bare",
+        Peer::Product(_) => "product",
+    };
+    let name = name.to_owned();
     let body = move || {
         pin(core);
         runtime().block_on(async {
@@ -101,8 +112,9 @@ fn measure(frames: &[Frame], peer: Peer, core: usize, pause: Duration) -> Histog
             match peer {
                 Peer::Echo => echo(accept_async(stream).await.unwrap()).await,
                 Peer::Bare => trade(accept_async_with_config(stream, Some(config)).await.unwrap(), first).await,
-                Peer::Product => {
-                    product::trade(accept_async_with_config(stream, Some(config)).await.unwrap()).await;
+                Peer::Product(durability) => {
+                    let socket = accept_async_with_config(stream, Some(config)).await.unwrap();
+                    product::trade(socket, durability).await;
                 }
             }
         });

@@ -108,14 +108,14 @@ fn capabilities() -> Capabilities {
 }
 
 /// Trades on each frame until the other side closes.
-pub(crate) async fn trade(socket: WebSocketStream<TcpStream>) {
+pub(crate) async fn trade(socket: WebSocketStream<TcpStream>, durability: Durability) {
     let (sink, mut frames) = socket.split();
     let folder =
         std::env::temp_dir().join(format!("keel-bench-{}-{:?}", std::process::id(), std::thread::current().id()));
     let supervisor = Supervisor::default();
     let clock = supervisor.clock();
     let options = JournalOptions {
-        durability: Durability::Process,
+        durability,
         ledger: supervisor.ledger(),
         ..JournalOptions::new(&folder, "paper", 7)
     };
