@@ -12,6 +12,18 @@ ci:
 test:
     cargo test --workspace
 
+# The simulation test on all cores: SEEDS runs, what was covered, the smallest transcript of the first that fails.
+sim SEEDS="100000" *ARGS:
+    cargo run --release -p keel-proof --bin sim -- {{SEEDS}} {{ARGS}}
+
+# One run of the simulation test, told line by line.
+sim-seed SEED:
+    cargo run --release -p keel-proof --bin sim -- --seed {{SEED}}
+
+# Wrong variants of the product's rules: each must be killed at its seed (`--search 20000` finds the seeds anew).
+mutants *ARGS:
+    cargo run --release -p keel-proof --features mutants --bin mutants -- {{ARGS}}
+
 # Formatting and lints as CI sees them.
 lint:
     cargo fmt --all --check
@@ -38,3 +50,7 @@ crash-random COUNT="2000":
 # The crash test's short slice, as in CI.
 crash:
     cargo test -p keel-launcher --test crash
+
+# How fast a journal becomes rows; further arguments are PostgreSQL addresses of databases that may be emptied.
+bench-database RECORDS="200000" *ADDRESSES:
+    cargo run --release -p keel-database --example projection_speed -- {{RECORDS}} {{ADDRESSES}}
