@@ -492,7 +492,7 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for verb in ["backtest", "sweep", "hyperopt", "download-data", "show-trades", "doctor", "journal"] {
+        for verb in ["backtest", "sweep", "hyperopt", "download-data", "doctor"] {
             assert!(!help.contains(&format!("\n  {verb}")), "{verb} is in the help");
         }
         for verb in [
@@ -505,6 +505,20 @@ mod tests {
             "list-markets",
             "list-timeframes",
             "list-strategies",
+            "status",
+            "stop",
+            "pause",
+            "resume",
+            "reduce-only",
+            "cancel",
+            "flatten",
+            "emergency-stop",
+            "rearm",
+            "release",
+            "settle",
+            "arm",
+            "confirm",
+            "disarm",
         ] {
             assert!(help.contains(&format!("\n  {verb}")), "{verb} is not in the help\n{help}");
         }
