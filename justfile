@@ -54,3 +54,12 @@ crash:
 # How fast a journal becomes rows; further arguments are PostgreSQL addresses of databases that may be emptied.
 bench-database RECORDS="200000" *ADDRESSES:
     cargo run --release -p keel-database --example projection_speed -- {{RECORDS}} {{ADDRESSES}}
+
+# Figures of the journal and of starts: append, hand-over, group commit, replay; boot from a million records.
+bench-journal RECORDS="1000000":
+    cargo bench -p keel-store --bench journal
+    cargo bench -p keel-gateway --bench boot -- {{RECORDS}}
+
+# Snapshots restored anywhere against whole replays, over as many streams as asked for.
+prove-snapshots SEEDS="200":
+    KEEL_SEEDS={{SEEDS}} cargo test --release -p keel-gateway --test gateway snapshots

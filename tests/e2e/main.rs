@@ -8,6 +8,7 @@ mod database;
 mod emergency;
 mod escape;
 mod harness;
+mod journal;
 mod live;
 mod output;
 mod replay;

@@ -9,7 +9,7 @@ use super::recover::{self, EngineMaker};
 use super::venue::{VenueProcess, off_runtime, watch_end};
 use super::{banner, database, strategies, summary};
 use crate::config::secrets::Keys;
-use crate::config::{Config, DurabilityChoice, Venue};
+use crate::config::{Config, DurabilityChoice, Mode, Venue};
 use crate::error::LaunchError;
 use crate::out;
 use keel_engine::{Engine, EngineConfig};
@@ -118,6 +118,14 @@ fn prepare_for_the_worst(context: &RunContext, shared: &Shared) {
     });
 }
 
+/// Whose books a journal holds: a folder of another mode or account is never opened.
+fn books_of(config: &Config) -> String {
+    match config.mode {
+        Mode::Live => format!("{} {}", config.mode, config.account),
+        Mode::Paper => config.mode.to_string(),
+    }
+}
+
 /// Opens the journal on a thread of its own, because it waits for the disk.
 async fn open_journal(context: &RunContext, shared: &Shared) -> Result<(Journal, Recovered), LaunchError> {
     let config = &shared.config;
@@ -130,7 +138,7 @@ async fn open_journal(context: &RunContext, shared: &Shared) -> Result<(Journal,
         durability,
         clock: context.clock.clone(),
         ledger: context.ledger.clone(),
-        ..JournalOptions::new(shared.folder.join("journal"), config.mode.to_string(), shared.instance)
+        ..JournalOptions::new(shared.folder.join("journal"), books_of(config), shared.instance)
     };
     let parts = shared.parts.clone();
     off_runtime(context, OPEN_JOURNAL, move || {
