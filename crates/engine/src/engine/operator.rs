@@ -9,7 +9,7 @@ use super::{Engine, Phase};
 use crate::outbox::{Notice, Outbox, StartBlocker};
 use keel_execution::Order;
 use keel_model::{
-    Command, ExitPolicy, HoldCause, InstrumentId, OperatorView, OrderPurpose, Side, StreamKind, StreamView,
+    ClientOrderId, Command, ExitPolicy, HoldCause, InstrumentId, OperatorView, Quantity, Side, StreamKind, StreamView,
     TradingState, WindView,
 };
 use keel_risk::HOUSE;
@@ -70,16 +70,37 @@ impl Engine {
     }
 
     fn cancel_adding(&mut self, out: &mut Outbox) {
-        let adds = |engine: &Self, order: &Order| {
-            let held = engine.portfolio.position(order.new.intent.instrument).quantity;
-            let reduces = match order.new.intent.side {
+        let adding = self.adding_orders();
+        self.cancel_where(out, |_, order| adding.contains(&order.id()));
+    }
+
+    /// Open orders that would add exposure: those on the side of the position, and those against it beyond what is held, the
+    /// house's own closing orders aside.
+    fn adding_orders(&self) -> Vec<ClientOrderId> {
+        let mut room: Vec<(InstrumentId, Quantity)> = Vec::new();
+        let mut adding = Vec::new();
+        for order in self.orders.open() {
+            let instrument = order.new.intent.instrument;
+            let held = self.portfolio.position(instrument).quantity;
+            let is_against = match order.new.intent.side {
                 Side::Sell => held.is_positive(),
                 Side::Buy => held.is_negative(),
             };
-            let is_house = order.new.strategy == HOUSE && !order.is_adopted;
-            !is_house && (order.new.intent.purpose == OrderPurpose::Entry || !reduces)
-        };
-        self.cancel_where(out, adds);
+            let at = room.iter().position(|(known, _)| *known == instrument).unwrap_or_else(|| {
+                room.push((instrument, held.abs().unwrap_or_default()));
+                room.len() - 1
+            });
+            let left = room.get_mut(at).filter(|_| is_against).and_then(|(_, left)| {
+                let less = left.checked_sub(order.leaves()).ok()?;
+                (!less.is_negative()).then_some((left, less))
+            });
+            match left {
+                Some((left, less)) => *left = less,
+                None if order.new.strategy == HOUSE && !order.is_adopted => {}
+                None => adding.push(order.id()),
+            }
+        }
+        adding
     }
 
     /// Every order of ours goes; positions and the trading state stay.

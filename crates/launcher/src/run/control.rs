@@ -14,7 +14,7 @@ use keel_control::{Answer, Answering, Ask, ControlServer, Operator, Outcome, Pee
 use keel_gateway::CoordinatorHandle;
 use keel_lifecycle::{Clock, Deadline, Lifecycle, StopReason, StopSignal, TaskKind, Urgency};
 use keel_model::{
-    ClientOrderId, Command, InstrumentId, Instruments, OrderPurpose, RiskScope, StatusSnapshot, TradingState,
+    ClientOrderId, Command, InstrumentId, Instruments, OpenOrderView, RiskScope, Side, StatusSnapshot, TradingState,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -331,10 +331,14 @@ fn reducing(status: &StatusSnapshot, engine: &CoordinatorHandle) -> Progress {
         return Progress::open(vec![], vec!["the engine has not taken the command yet".to_owned()]);
     }
     let passes = "nothing that adds exposure passes".to_owned();
+    let reduces = |order: &OpenOrderView| {
+        let held = status.positions.iter().find(|held| held.instrument == order.instrument);
+        held.is_some_and(|held| (order.side == Side::Sell) == held.quantity.is_positive())
+    };
     let adding: Vec<String> = status
         .open_orders
         .iter()
-        .filter(|order| order.purpose == OrderPurpose::Entry)
+        .filter(|order| !reduces(order))
         .map(|order| format!("order {} is not confirmed to be gone", order.client_order_id))
         .collect();
     if adding.is_empty() {
