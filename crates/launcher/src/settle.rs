@@ -58,3 +58,86 @@ fn write(folder: &Path, report: VerifyReport, id: ClientOrderId, settlement: Set
     ticket.wait_blocking(WRITE_LIMIT).map_err(failed)?;
     journal.close(WRITE_LIMIT).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::args::WaitArgs;
+    use keel_execution::OrderState;
+    use keel_model::{
+        ExecutionEvent, InstrumentId, NewOrder, OrderIntent, OrderPurpose, OrderStatus, Side, StrategyId, SubmitAck,
+        SubmitOutcome, VenueOrderId,
+    };
+    use keel_store::SessionStart;
+
+    const ID: ClientOrderId = ClientOrderId { instance: 7, epoch: 1, sequence: 1 };
+
+    /// A journal with one order that the venue accepted, in the folder of a session.
+    fn journal(root: &Path) {
+        let options = JournalOptions::new(root.join("live-main").join("journal"), "live", 7);
+        let (journal, recovered) = Journal::open_unread(options).unwrap();
+        let ts = Timestamp::from_ms(1_700_000_000_000);
+        let symbols = vec!["BTCUSDT".parse().unwrap()];
+        let start = SessionStart {
+            ts,
+            instance: recovered.instance,
+            epoch: recovered.epoch,
+            mode: "live".into(),
+            symbols,
+            ..SessionStart::default()
+        };
+        let (size, price) = ("0.1".parse().unwrap(), "60000".parse().unwrap());
+        let intent = OrderIntent::limit(InstrumentId(0), Side::Buy, size, price, OrderPurpose::Entry);
+        let new = NewOrder { client_order_id: ID, strategy: StrategyId(0), ts_decided: ts, intent };
+        let venue_order_id = VenueOrderId::new("1").unwrap();
+        let ack = SubmitAck { venue_order_id, ts_event: ts, status: OrderStatus::New, reports: vec![] };
+        let accepted = ExecutionEvent::Submit(ID, SubmitOutcome::Accepted(ack));
+        for record in [Record::SessionStart(start), Record::Intent(new), Record::Execution(ts, accepted)] {
+            journal.append(&record).unwrap().wait_blocking(WRITE_LIMIT).unwrap();
+        }
+        journal.close(WRITE_LIMIT).unwrap();
+    }
+
+    fn settle(root: &Path, filled: &str, price: Option<&str>, confirm: bool) -> Result<Answer, LaunchError> {
+        let given = SettleArgs {
+            order: ID.to_string(),
+            filled: filled.into(),
+            price: price.map(str::to_owned),
+            confirm,
+            wait: WaitArgs::default(),
+        };
+        without_a_bot(&Common::default(), root, &given)
+    }
+
+    #[test]
+    fn v_06_an_order_is_settled_without_a_bot_only_when_it_fits_and_is_confirmed() {
+        let dir = tempfile::tempdir().unwrap();
+        journal(dir.path());
+        let why = |answer: Answer| {
+            assert_eq!(answer.outcome, Outcome::Refused);
+            answer.open.join(" ")
+        };
+        let refused = why(settle(dir.path(), "never-accepted", None, true).unwrap());
+        assert!(refused.contains("was at the venue"), "{refused}");
+        let refused = why(settle(dir.path(), "0.04", None, true).unwrap());
+        assert!(refused.contains("say at which average price"), "{refused}");
+        let refused = why(settle(dir.path(), "0.04", Some("59990"), false).unwrap());
+        assert!(refused.contains("add --confirm"), "{refused}");
+        let folder = dir.path().join("live-main").join("journal");
+        let state = || journal::rebuild(&folder).unwrap().0.orders().get(ID).map(|it| it.state);
+        assert_ne!(state(), Some(OrderState::Done), "nothing was written");
+        let answer = settle(dir.path(), "0.04", Some("59990"), true).unwrap();
+        assert_eq!(answer.outcome, Outcome::Confirmed, "{answer:?}");
+        assert_eq!(state(), Some(OrderState::Done));
+        let refused = why(settle(dir.path(), "0.04", Some("59990"), true).unwrap());
+        assert!(refused.contains("nothing to settle"), "{refused}");
+    }
+
+    #[test]
+    fn p_20_nothing_is_settled_while_a_bot_holds_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        journal(dir.path());
+        let _lock = FolderLock::acquire(dir.path(), "live run").unwrap();
+        assert!(matches!(settle(dir.path(), "0.04", Some("1"), true), Err(LaunchError::Locked(_))));
+    }
+}

@@ -407,16 +407,7 @@ pub fn engine_config(
     epoch: u32,
 ) -> EngineConfig {
     let risk = &config.risk;
-    let unknown_rule = match capabilities.unknown_resolution {
-        UnknownResolution::Fence { staleness_bound, staleness_bound_degraded, .. } => {
-            let bound = config.staleness_bound.unwrap_or(staleness_bound);
-            UnknownRule::Fence {
-                staleness_bound_ms: whole_ms(bound),
-                staleness_bound_degraded_ms: whole_ms(staleness_bound_degraded.max(bound)),
-            }
-        }
-        UnknownResolution::IdempotencyKey(_) | UnknownResolution::Hold => UnknownRule::Hold,
-    };
+    let unknown_rule = unknown_rule(capabilities.unknown_resolution, config.staleness_bound);
     EngineConfig {
         instruments: instruments.clone(),
         limits: risk.limits(instruments.iter().next().map(|it| it.quote).unwrap_or_default()),
@@ -437,6 +428,43 @@ pub fn engine_config(
     }
 }
 
+/// What resolves an order of unknown outcome. Repeating a request under an idempotency key is not done here: nothing is ever
+/// resent, so such a venue is held like one that offers nothing.
+fn unknown_rule(resolution: UnknownResolution, bound: Option<Duration>) -> UnknownRule {
+    match resolution {
+        UnknownResolution::Fence { staleness_bound, staleness_bound_degraded, .. } => {
+            let bound = bound.unwrap_or(staleness_bound);
+            UnknownRule::Fence {
+                staleness_bound_ms: whole_ms(bound),
+                staleness_bound_degraded_ms: whole_ms(staleness_bound_degraded.max(bound)),
+            }
+        }
+        UnknownResolution::IdempotencyKey(_) | UnknownResolution::Hold => UnknownRule::Hold,
+    }
+}
+
 fn whole_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v_02_v_06_only_a_fence_proves_that_an_order_was_never_accepted() {
+        let second = Duration::from_secs(1);
+        let fence = UnknownResolution::Fence {
+            recv_window: second * 5,
+            staleness_bound: second * 10,
+            staleness_bound_degraded: second * 60,
+        };
+        let rule =
+            |bound, degraded| UnknownRule::Fence { staleness_bound_ms: bound, staleness_bound_degraded_ms: degraded };
+        assert_eq!(unknown_rule(fence, None), rule(10_000, 60_000));
+        assert_eq!(unknown_rule(fence, Some(second * 2)), rule(2_000, 60_000));
+        assert_eq!(unknown_rule(fence, Some(second * 90)), rule(90_000, 90_000), "never less while the venue errs");
+        assert_eq!(unknown_rule(UnknownResolution::IdempotencyKey(second), None), UnknownRule::Hold);
+        assert_eq!(unknown_rule(UnknownResolution::Hold, Some(second)), UnknownRule::Hold);
+    }
 }

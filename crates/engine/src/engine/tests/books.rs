@@ -539,3 +539,56 @@ fn s_03_flatten_does_not_wait_for_a_missing_order_and_closes_what_is_certain() {
     assert_eq!((status.open_orders.len(), status.open_orders[0].state.as_str()), (1, MISSING));
     assert_eq!(status.positions[0].quantity, quantity("0.12"));
 }
+
+#[test]
+fn p_19_twenty_crashes_during_recovery_in_a_row_still_converge() {
+    let ts = Timestamp::from_ms(1_699_999_000_000);
+    let id = ClientOrderId { instance: 7, epoch: 1, sequence: 1 };
+    let new = NewOrder { client_order_id: id, strategy: StrategyId(0), ts_decided: ts, intent: buy("0.1", "60000") };
+    let mut records = vec![RecoveredRecord::Intent(ts, new)];
+    let fill = Fill {
+        trade_id: TradeId::new("1").unwrap(),
+        instrument: BTC,
+        side: Side::Buy,
+        price: price("60000"),
+        quantity: quantity("0.1"),
+        fee: Notional::ZERO,
+        fee_asset: asset("USDT"),
+        liquidity: Liquidity::Maker,
+        ts_event: ts,
+    };
+    let mut starts = 0;
+    loop {
+        let mut settings = config();
+        settings.execution.epoch = 2 + starts;
+        let mut desk = Desk::new(settings);
+        desk.now_ms += u64::from(starts) * 1_000;
+        desk.engine.recover(records.clone(), desk.ts(), &mut desk.out);
+        desk.drain();
+        let since = desk.ts();
+        let found = OrderSnapshot { cum_quantity: quantity("0.1"), ..desk.snapshot(id, OrderStatus::Filled, "0.1") };
+        // What the venue answers to each start; each crash comes after one more of the answers.
+        let answers = [
+            ExecutionEvent::OpenOrders(None, vec![]),
+            ExecutionEvent::Query(id, QueryOutcome::Found(found)),
+            ExecutionEvent::FillsOf { instrument: BTC, since, fills: vec![(Some(id), fill)] },
+            ExecutionEvent::FillsOf { instrument: ETH, since, fills: vec![] },
+        ];
+        let until = if starts < 20 { starts as usize % (answers.len() + 1) } else { answers.len() };
+        for answer in answers.into_iter().take(until) {
+            records.push(RecoveredRecord::Event(desk.ts(), answer.clone()));
+            desk.execution(answer);
+        }
+        starts += 1;
+        if starts <= 20 {
+            assert_ne!(desk.engine.start_blocker(), None, "no start before everything is told");
+            continue;
+        }
+        desk.balances("94000", "2.1");
+        desk.command(Command::Start);
+        assert!(desk.notices.contains(&Notice::Started), "{:?}", desk.engine.start_blocker());
+        assert_eq!(desk.engine.portfolio().position(BTC).quantity, quantity("0.1"), "once");
+        assert_eq!((desk.engine.orders().open_count(), desk.held()), (0, vec![]));
+        return;
+    }
+}
