@@ -63,3 +63,11 @@ bench-journal RECORDS="1000000":
 # Snapshots restored anywhere against whole replays, over as many streams as asked for.
 prove-snapshots SEEDS="200":
     KEEL_SEEDS={{SEEDS}} cargo test --release -p keel-gateway --test gateway snapshots
+
+# Plans (brackets, OCO, TWAP, iceberg) under random events, refusals and crashes; more cases than the tests run.
+plans CASES="100000":
+    KEEL_PARENT_CASES={{CASES}} cargo test --release -p keel-engine --lib parents::random
+
+# What one order costs from the first thousands to the millionth of one session.
+bench-orders:
+    cargo bench -p keel-engine --bench orders
