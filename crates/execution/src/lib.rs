@@ -32,7 +32,7 @@ pub mod trades;
 pub use action::{Alarm, Change, OrderAction};
 pub use cancel::CancelStep;
 pub use config::{ConfigError, ExecutionConfig, UnknownRule};
-pub use manager::{Counters, ExecutionError, OrderManager, Timeouts, SettleError};
+pub use manager::{Counters, ExecutionError, OrderManager, SettleError, Timeouts};
 pub use order::{CancelState, Order};
 pub use parents::{ParentAction, ParentBook, ParentNews, ParentRecord, Surroundings};
 pub use state::{Next, OrderState, Step};
