@@ -24,7 +24,7 @@ pub(crate) fn assert_clean(ended: Ended, code: i32) -> Ended {
 }
 
 #[test]
-fn paper_trades_for_its_duration_and_ends_clean_s3_069() {
+fn s_08_paper_trades_for_its_duration_and_ends_clean_s3_069() {
     let launcher = Launcher::new();
     let ended = assert_clean(launcher.run(&["--paper", "--duration", "6"]), 0);
     assert!(ended.number("orders:") > 0 && ended.number("fills:") > 0, "{}", ended.stdout);

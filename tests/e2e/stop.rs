@@ -34,7 +34,7 @@ fn a_dump_does_not_stop() {
 }
 
 #[test]
-fn two_signals_hurry_and_still_cancel_and_flush() {
+fn s_02_two_signals_hurry_and_still_cancel_and_flush() {
     let launcher = Launcher::new();
     let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");
@@ -80,7 +80,7 @@ fn a_signal_is_heard_from_the_first_moment_of_the_process() {
 }
 
 #[test]
-fn three_signals_leave_at_once() {
+fn s_02_three_signals_leave_at_once() {
     let launcher = Launcher::new();
     let mut running = launcher.start(&["--paper"]);
     running.until("trading: ready");

@@ -34,8 +34,6 @@ pub struct Capabilities {
     pub has_replace: bool,
     /// Does it know reduce-only orders?
     pub has_reduce_only: bool,
-    /// Has it a dead-man's timer that cancels our orders when we fall silent?
-    pub has_dead_mans_switch: bool,
     /// Does its cancel-all hit orders that are not ours? Then it is never used.
     pub cancel_all_hits_foreign_orders: bool,
     /// Most characters of a client order id.

@@ -45,7 +45,6 @@ const CAPABILITIES: Capabilities = Capabilities {
     times_in_force: &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok],
     has_replace: true,
     has_reduce_only: false,
-    has_dead_mans_switch: false,
     cancel_all_hits_foreign_orders: false,
     client_order_id_length_max: 36,
     // Its books answer at once and always; what they do not have was never accepted.

@@ -172,7 +172,6 @@ impl FakeVenue {
                 times_in_force: &[TimeInForce::Gtc],
                 has_replace: false,
                 has_reduce_only: false,
-                has_dead_mans_switch: false,
                 cancel_all_hits_foreign_orders: true,
                 client_order_id_length_max: 36,
                 unknown_resolution: UnknownResolution::Hold,

@@ -99,7 +99,6 @@ fn capabilities() -> Capabilities {
         times_in_force: &[TimeInForce::Ioc],
         has_replace: false,
         has_reduce_only: false,
-        has_dead_mans_switch: false,
         cancel_all_hits_foreign_orders: true,
         client_order_id_length_max: 36,
         unknown_resolution: UnknownResolution::Hold,

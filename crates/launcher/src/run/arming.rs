@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn rc_24_any_change_disarms_and_is_named() {
+    fn rc_24_o_02_any_change_disarms_and_is_named() {
         let changed = |change: fn(&mut Binding)| {
             let mut now = binding();
             change(&mut now);

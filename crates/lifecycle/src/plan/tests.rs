@@ -152,7 +152,7 @@ async fn every_step_of_the_design_runs_once_in_order_when_all_is_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_step_of_the_design_may_fail_panic_or_hang_and_the_others_still_run_s3_017_s3_024() {
+async fn s_06_each_step_of_the_design_may_fail_panic_or_hang_and_the_others_still_run_s3_017_s3_024() {
     let names: Vec<String> = {
         let plan = design_plan(30_000, &[], &Log::default());
         plan.step_names().iter().map(|name| (*name).to_owned()).collect()

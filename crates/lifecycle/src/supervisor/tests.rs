@@ -221,3 +221,30 @@ fn blocked_task_is_named_by_two_readings_of_the_registry() {
     assert!(is_free, "it goes on and is live, so it blocks nobody any more");
     assert!(runtime.block_on(group.stop(Duration::from_secs(20))).is_clean());
 }
+
+#[tokio::test(start_paused = true)]
+async fn s_07_a_cleanup_that_is_asked_for_a_hundred_times_at_once_happens_once_and_tells_all_the_same() {
+    let supervisor = Supervisor::default();
+    let group = supervisor.group("g");
+    let cleaned = Arc::new(AtomicU32::new(0));
+    for name in ["a", "b", "c"] {
+        let cleaned = cleaned.clone();
+        drop(group.spawn_with(name, TaskKind::Critical, move |token| async move {
+            token.cancelled().await;
+            tokio::time::sleep(SECOND / 4).await;
+            cleaned.fetch_add(1, Ordering::SeqCst);
+        }));
+    }
+    tokio::task::yield_now().await;
+    let mut stops = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let group = group.clone();
+        stops.spawn(async move { group.stop(SECOND).await });
+    }
+    let reports = stops.join_all().await;
+    let all_ended = GroupReport { group: "g".into(), ended: 3, ..GroupReport::default() };
+    assert_eq!(reports, vec![all_ended.clone(); 100]);
+    assert_eq!(group.stop(SECOND).await, GroupReport { ended: 0, ..all_ended }, "nothing is left for a later one");
+    assert_eq!(cleaned.load(Ordering::SeqCst), 3);
+    assert!(supervisor.registry().is_empty() && !supervisor.stop_signal().is_requested());
+}

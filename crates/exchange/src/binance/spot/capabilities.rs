@@ -28,7 +28,6 @@ pub const fn capabilities(recv_window: Duration) -> Capabilities {
         times_in_force: &[TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok],
         has_replace: true,
         has_reduce_only: false,
-        has_dead_mans_switch: false,
         cancel_all_hits_foreign_orders: true,
         client_order_id_length_max: 36,
         unknown_resolution: UnknownResolution::Fence {
