@@ -141,6 +141,8 @@ struct Inner {
     latch: Mutex<Option<Latch>>,
     /// Single flight (S2-031).
     has_begun: AtomicBool,
+    /// A person has lifted the latch of an earlier run, and the engine has not taken it yet.
+    is_rearming: AtomicBool,
     report: Mutex<EmergencyReport>,
 }
 
@@ -160,6 +162,7 @@ impl Emergency {
                 kill_file: shared.config.data_dir.join(KILL_FILE),
                 latch: Mutex::new(None),
                 has_begun: AtomicBool::new(false),
+                is_rearming: AtomicBool::new(false),
                 report: Mutex::default(),
             }),
         };
@@ -195,6 +198,7 @@ impl Emergency {
             }
         };
         if latch.rearmed.is_some() {
+            self.inner.is_rearming.store(true, Ordering::SeqCst);
             let task = self.inner.beside.spawn("rearm", TaskKind::Background, self.clone().carry_out_rearm(latch));
             drop(task);
             return;
@@ -222,6 +226,7 @@ impl Emergency {
                 && engine.phase().is_started
                 && !status.operator.is_emergency
             {
+                self.inner.is_rearming.store(false, Ordering::SeqCst);
                 match latch_file::archive(&self.inner.shared.folder, &latch) {
                     Ok(()) => tracing::warn!("the emergency stop's latch is lifted, as a person said"),
                     Err(error) => tracing::error!(%error, "the latch file could not be archived"),
@@ -484,7 +489,12 @@ impl Emergency {
 
     /// Returns when it is latched: by a trigger, or because the journal says so.
     pub async fn halted(&self, engine: &CoordinatorHandle) {
-        while !self.is_latched() && !engine.status().operator.is_emergency {
+        loop {
+            // What the journal still says of a latch that a person has lifted does not count.
+            let is_rearming = self.inner.is_rearming.load(Ordering::SeqCst);
+            if self.is_latched() || (!is_rearming && engine.status().operator.is_emergency) {
+                return;
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }

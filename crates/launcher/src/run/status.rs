@@ -183,7 +183,13 @@ impl View {
                 if left.is_empty() { format!("{what}: done") } else { format!("{what}: {}", left.join("; ")) },
             );
         }
-        let mut text = out::table(&rows);
+        out::table(&rows) + &self.lists()
+    }
+
+    /// What there may be several of, each under a title.
+    fn lists(&self) -> String {
+        let status = &self.status;
+        let mut text = String::new();
         let holds: Vec<String> = status
             .holds
             .iter()
