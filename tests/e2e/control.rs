@@ -605,7 +605,7 @@ fn rc_22_x_19_live_trading_is_armed_in_two_steps_and_stays_so_over_restarts() {
 }
 
 #[test]
-fn rc_24_o_04_any_change_disarms_and_the_message_names_it() {
+fn rc_24_o_02_o_04_any_change_disarms_and_the_message_names_it() {
     let launcher = Launcher::new();
     let (venue, url) = venue(&launcher);
     let arm = || {
