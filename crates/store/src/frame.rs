@@ -115,6 +115,12 @@ pub(crate) enum Parsed<'a> {
     },
 }
 
+/// Is every byte zero? Compared block by block: segments are mostly reserved space.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; 4_096] = [0; 4_096];
+    bytes.chunks(ZEROS.len()).all(|block| ZEROS.get(..block.len()) == Some(block))
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }

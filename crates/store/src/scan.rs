@@ -274,14 +274,14 @@ fn check_header(bytes: &[u8], path: &Path, number: u32, end: &End, is_last: bool
             }
             Ok(HeaderState::Good)
         }
-        Err(HeaderError::Unused) if bytes.iter().all(|&byte| byte == 0) => Ok(HeaderState::Spare),
+        Err(HeaderError::Unused) if frame::is_zero(bytes) => Ok(HeaderState::Spare),
         Err(HeaderError::Unused) => Err(StoreError::corrupt(path, 0, "the segment has no header but is not empty")),
         Err(HeaderError::Newer(found)) => {
             Err(StoreError::NewerFormat { path: path.to_path_buf(), found, known: frame::FORMAT })
         }
         // The header is made durable before the first batch, so a bad one with nothing after it was cut off.
         Err(HeaderError::Bad(_))
-            if is_last && number > 1 && bytes.iter().skip(SEGMENT_HEADER).all(|&byte| byte == 0) =>
+            if is_last && number > 1 && frame::is_zero(bytes.get(SEGMENT_HEADER..).unwrap_or_default()) =>
         {
             Ok(HeaderState::Torn)
         }
@@ -338,7 +338,7 @@ fn scan_segment(
                     batch.drain(..).try_for_each(&mut **visit)?;
                 }
             }
-            Parsed::Zero if count == 0 && bytes.iter().skip(at).all(|&byte| byte == 0) => return Ok(()),
+            Parsed::Zero if count == 0 && frame::is_zero(bytes.get(at..).unwrap_or_default()) => return Ok(()),
             Parsed::Zero => {
                 return tail(bytes, path, at, at, is_last, scan, "a batch has no end");
             }

@@ -7,7 +7,7 @@ use super::venue::off_runtime;
 use crate::error::LaunchError;
 use keel_engine::{Engine, EngineConfig};
 use keel_exchange::Capabilities;
-use keel_gateway::{ReplayOptions, Replayed, Snapshots, SnapshotsParts, replay_journal};
+use keel_gateway::{ReplayOptions, Snapshots, SnapshotsParts, replay_journal};
 use keel_lifecycle::RunContext;
 use keel_model::Instruments;
 use keel_store::{Journal, Recovered};
@@ -56,7 +56,10 @@ pub async fn replay(
     journal: &Journal,
     recovered: &Recovered,
     maker: &EngineMaker,
-) -> Result<(Engine, Replayed), LaunchError> {
+) -> Result<Engine, LaunchError> {
+    if recovered.records_total == 0 {
+        return maker.make().map_err(|error| LaunchError::start("engine", error));
+    }
     let (folder, until, maker) = (journal.folder().to_path_buf(), recovered.records_total, maker.clone());
     let (stop, clock) = (context.stop.clone(), context.clock.clone());
     off_runtime(context, REPLAY_JOURNAL, move || {
@@ -65,15 +68,13 @@ pub async fn replay(
         let options = ReplayOptions { until, is_cut: Some(&is_cut), ..ReplayOptions::default() };
         let outcome = replay_journal(&folder, &maker.instruments, &mut || maker.make(), &options);
         let (engine, replayed) = outcome.map_err(|error| LaunchError::start("journal", error))?;
-        if until > 0 {
-            tracing::info!(
-                records = replayed.records,
-                snapshot = replayed.snapshot_sequence,
-                took_ms = clock.since(started).as_millis(),
-                "journal replayed"
-            );
-        }
-        Ok((engine, replayed))
+        tracing::info!(
+            records = replayed.records,
+            snapshot = replayed.snapshot_sequence,
+            took_ms = clock.since(started).as_millis(),
+            "journal replayed"
+        );
+        Ok(engine)
     })
     .await?
 }

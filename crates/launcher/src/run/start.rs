@@ -235,7 +235,7 @@ impl Trading {
         }
         drop(strategies);
         let maker = EngineMaker::new(&self.shared, &self.instruments, connected.client.capabilities(), &recovered);
-        let (engine, _) = recover::replay(&self.context, &self.journal, &recovered, &maker).await?;
+        let engine = recover::replay(&self.context, &self.journal, &recovered, &maker).await?;
         self.begin_session(&recovered).await?;
         database::follow(&self.context, &self.shared, &self.journal, &recovered, maker.execution());
         let keys = Record::Strategies(engine.strategy_keys().to_vec());
