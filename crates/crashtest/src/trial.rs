@@ -144,7 +144,8 @@ pub fn recover(place: &Place) -> Result<Option<Violation>, CrashError> {
 /// The journal replays to the state that each run wrote at its end.
 fn replays(place: &Place) -> Result<Option<Violation>, CrashError> {
     let journal = place.journal().display().to_string();
-    let running = place.ask("replay", &["journal", "replay", &journal])?;
+    let rules = place.folder.join("base.toml").display().to_string();
+    let running = place.ask("replay", &["journal", "replay", "-c", &rules, &journal])?;
     let path = running.stderr.clone();
     let ended = running.wait(RUN_LIMIT)?;
     let what = || format!("the journal does not replay: {ended:?}: {}", path.display());

@@ -1,13 +1,14 @@
 //! `launcher journal verify|export|replay|repair`: looking at a journal, and the way out of a damaged one. Nothing but `repair`
 //! writes, and that only into a new folder; a running bot is not disturbed.
 
-use crate::cli::Common;
+use crate::cli::{Common, RunArgs};
+use crate::config;
 use crate::control::data_dir;
 use crate::error::LaunchError;
 use crate::out;
 use clap::{Args, Subcommand, ValueEnum};
 use keel_engine::{Engine, EngineConfig};
-use keel_execution::ExecutionConfig;
+use keel_execution::{ExecutionConfig, UnknownRule};
 use keel_gateway::{RecordedEnd, ReplayOptions, Replayed, replay_journal};
 use keel_lifecycle::ExitStatus;
 use keel_model::instrument::{InstrumentKind, InstrumentStatus, LotRule};
@@ -366,6 +367,21 @@ fn plain_config(instruments: &Instruments, report: &VerifyReport) -> EngineConfi
     }
 }
 
+/// What the run went by when it called an order never accepted: where its configuration says another time than the default,
+/// the replay needs the same.
+fn rules_of_run(common: &Common, config: &mut EngineConfig) -> Result<(), LaunchError> {
+    let run = config::validate(&config::load_layers(common, &RunArgs::default())?)?;
+    let whole_ms = |it: std::time::Duration| u64::try_from(it.as_millis()).unwrap_or(u64::MAX).max(1);
+    config.execution.recv_window_ms = whole_ms(run.recv_window);
+    if let (Some(bound), UnknownRule::Fence { staleness_bound_ms, staleness_bound_degraded_ms }) =
+        (run.staleness_bound, &mut config.execution.unknown_rule)
+    {
+        *staleness_bound_ms = whole_ms(bound);
+        *staleness_bound_degraded_ms = whole_ms(bound).max(*staleness_bound_degraded_ms);
+    }
+    Ok(())
+}
+
 /// The state that a journal replays to.
 pub(crate) fn rebuild(folder: &Path) -> Result<(Engine, VerifyReport), LaunchError> {
     let report = verify(folder).map_err(failed)?;
@@ -380,7 +396,8 @@ pub(crate) fn rebuild(folder: &Path) -> Result<(Engine, VerifyReport), LaunchErr
 fn show_replay(common: &Common, folder: &Path, args: &ReplayArgs) -> Result<ExitStatus, LaunchError> {
     let report = verify(folder).map_err(failed)?;
     let instruments = instruments_of(folder)?;
-    let config = plain_config(&instruments, &report);
+    let mut config = plain_config(&instruments, &report);
+    rules_of_run(common, &mut config)?;
     let options = ReplayOptions {
         until: args.until.unwrap_or(report.records_total),
         ignores_snapshots: !args.from_snapshot && report.records == report.records_total,
@@ -398,7 +415,7 @@ fn show_replay(common: &Common, folder: &Path, args: &ReplayArgs) -> Result<Exit
             "journal",
             format!(
                 "the run that ended with record {} wrote the state digest {} and the replay comes to {}: the journal and that run \
-                 differ",
+                 differ; if it ran with another configuration, name that with -c",
                 end.sequence, end.recorded, end.replayed
             ),
         )),

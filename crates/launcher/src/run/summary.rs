@@ -268,8 +268,29 @@ impl Summary {
         lines.push(crate::out::table(&rows).trim_end().to_owned());
     }
 
+    /// Instruments that wait for a person, and positions that nobody manages.
+    fn push_held(&self, lines: &mut Vec<String>) {
+        let name = |id: keel_model::InstrumentId| {
+            self.symbols.get(id.index()).cloned().unwrap_or_else(|| format!("#{}", id.0))
+        };
+        if !self.status.holds.is_empty() {
+            lines.push(format!("held instruments: {}", self.status.holds.len()));
+        }
+        for hold in &self.status.holds {
+            lines.push(format!("  {}: {}; what to do: {}", name(hold.instrument), hold.reason, hold.remedy));
+        }
+        for position in self.status.positions.iter().filter(|it| !it.unattributed.is_zero()) {
+            let quantity = position.unattributed.normalized();
+            lines.push(format!(
+                "unattributed: {} {quantity}: no strategy of this run manages it",
+                name(position.instrument)
+            ));
+        }
+    }
+
     fn push_left(&self, lines: &mut Vec<String>) {
         let left = &self.left;
+        self.push_held(lines);
         for (title, what) in [
             ("still open: orders", &left.orders),
             ("order of unknown state", &left.unknown_orders),
@@ -317,6 +338,17 @@ fn write_report(folder: &Path, json: &str) -> Result<(), String> {
 /// Reports of earlier runs that are kept; the oldest beyond are removed.
 const REPORTS_KEPT_MAX: usize = 100;
 
+/// What a run that was killed while it wrote has left; the folder's lock is ours, so nobody else is writing.
+fn drop_drafts(reports: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(reports)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == "new") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Keeps the report of each run: an account's folder sees many. A run whose journal was never opened has no epoch and is
 /// named after its time.
 fn keep_report(folder: &Path, json: &str, epoch: Option<u32>, now_ns: u64) -> Result<(), String> {
@@ -329,6 +361,7 @@ fn keep_report(folder: &Path, json: &str, epoch: Option<u32>, now_ns: u64) -> Re
     };
     let (draft, path) = (reports.join(format!("{name}.new")), reports.join(name));
     std::fs::write(&draft, json).and_then(|()| std::fs::rename(&draft, &path)).map_err(failed)?;
+    drop_drafts(&reports).map_err(failed)?;
     let mut kept: Vec<(std::time::SystemTime, PathBuf)> = std::fs::read_dir(&reports)
         .map_err(failed)?
         .filter_map(Result::ok)
@@ -355,8 +388,10 @@ mod tests {
         for epoch in 1..=u32::try_from(REPORTS_KEPT_MAX).unwrap() + 3 {
             keep_report(dir.path(), &epoch.to_string(), Some(epoch), 0).unwrap();
         }
-        keep_report(dir.path(), "failed", None, 1_000_000_000).unwrap();
         let reports = dir.path().join("reports");
+        std::fs::write(reports.join("0000000009.json.new"), "half").unwrap();
+        keep_report(dir.path(), "failed", None, 1_000_000_000).unwrap();
+        assert!(!reports.join("0000000009.json.new").exists(), "the draft of a run that was killed stays");
         assert_eq!(std::fs::read_dir(&reports).unwrap().count(), REPORTS_KEPT_MAX);
         assert_eq!(std::fs::read_to_string(reports.join("0000000103.json")).unwrap(), "103");
         assert_eq!(std::fs::read_to_string(reports.join("start-19700101T000001.000Z.json")).unwrap(), "failed");

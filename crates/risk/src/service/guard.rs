@@ -15,6 +15,9 @@ use keel_model::{
     ClientOrderId, Fill, InstrumentId, NewOrder, Notional, Price, RejectReason, RiskScope, Side, StrategyId, Timestamp,
 };
 
+/// Most strategies with a row of their own; fills of ids beyond count for the account alone.
+const STRATEGIES_MAX: usize = 4_096;
+
 /// What became of a request, as far as breakers care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -130,12 +133,13 @@ impl Guards {
         self.refresh();
     }
 
-    /// The strategy's row; strategies that nobody announced get one. The house has none.
+    /// The strategy's row; strategies that nobody announced get one. The house has none, and neither have the other ids at
+    /// the end of the range, which stand for what is nobody's: rows are as many as the largest id.
     pub(crate) fn strategy_mut(&mut self, id: StrategyId, instruments: usize) -> Option<&mut StrategyRow> {
-        if id == HOUSE {
+        let at = usize::from(id.0);
+        if id == HOUSE || at >= STRATEGIES_MAX {
             return None;
         }
-        let at = usize::from(id.0);
         while self.strategies.len() <= at {
             self.strategies.push(StrategyRow::new(Name::EMPTY, &self.limits, instruments));
         }
