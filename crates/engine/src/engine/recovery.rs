@@ -367,7 +367,11 @@ impl Engine {
             return;
         }
         let interval_ms = self.config.reconcile_interval_ms;
-        if keel_model::mutant!(45, true, false) && self.phase == Phase::Running && interval_ms > 0 && waited > Duration::from_millis(interval_ms) {
+        if keel_model::mutant!(45, true, false)
+            && self.phase == Phase::Running
+            && interval_ms > 0
+            && waited > Duration::from_millis(interval_ms)
+        {
             self.begin_reconciliation(false, out);
         }
     }
