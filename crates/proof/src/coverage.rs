@@ -184,6 +184,12 @@ impl Coverage {
         self.met.get(what as usize).copied().unwrap_or_default()
     }
 
+    /// How often a process died at a point.
+    #[must_use]
+    pub fn crashes(&self, point: CrashPoint) -> u64 {
+        self.crash_points.get(point as usize).copied().unwrap_or_default()
+    }
+
     /// An order moved.
     pub fn moved(&mut self, from: OrderState, to: OrderState) {
         if let Some(row) = self.transitions.get_mut(from as usize) {

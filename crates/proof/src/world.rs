@@ -4,6 +4,7 @@
 
 mod boot;
 mod calls;
+mod duress;
 mod judge;
 mod links;
 mod market;
@@ -12,6 +13,8 @@ mod process;
 use crate::bot::Process;
 use crate::coverage::{Coverage, CrashPoint, Met};
 use crate::kit::{BOTS, Kit, LAG_BOUND_MS};
+use duress::Clogs;
+pub use duress::Duress;
 use judge::Book;
 use keel_exchange::binance::spot::session::LinkId;
 use keel_lifecycle::Clock;
@@ -59,6 +62,7 @@ pub(crate) enum Happening {
     Frame(usize, u32, LinkId, String),
     Crowd,
     Weather,
+    Clog,
 }
 
 /// Why a seed fails.
@@ -96,6 +100,8 @@ pub struct World<'k> {
     pub(crate) bots: Vec<Bot>,
     pub(crate) book: Book,
     pub(crate) durability: Durability,
+    duress: Duress,
+    pub(crate) clogs: Clogs,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     slots: Vec<Option<Happening>>,
     free: Vec<usize>,
@@ -125,6 +131,20 @@ impl<'k> World<'k> {
 
     /// Runs a seed with a given plan, and keeps a transcript if asked to.
     pub fn run_plan(kit: &'k Kit, seed: u64, plan: FaultPlan, is_told: bool) -> Result<Self, String> {
+        Self::run_duress(kit, seed, plan, Duress::default(), is_told)
+    }
+
+    /// Runs a seed with its own plan under duress.
+    pub fn run_under(kit: &'k Kit, seed: u64, duress: Duress) -> Result<Self, String> {
+        let mut plan = Self::plan(seed);
+        if duress.crash_point.is_some() {
+            plan.crashes_max = plan.crashes_max.max(1);
+            plan.chance_ppm[Fault::Crash as usize] = plan.chance(Fault::Crash).max(1);
+        }
+        Self::run_duress(kit, seed, plan, duress, false)
+    }
+
+    fn run_duress(kit: &'k Kit, seed: u64, plan: FaultPlan, duress: Duress, is_told: bool) -> Result<Self, String> {
         let mut rng = Rng::fork(seed, 0x77_6f72_6c64);
         let durability = match rng.below(4) {
             0 => Durability::Process,
@@ -147,6 +167,8 @@ impl<'k> World<'k> {
             house,
             book: Book::default(),
             durability,
+            duress,
+            clogs: Clogs::default(),
             queue: BinaryHeap::with_capacity(256),
             slots: Vec::with_capacity(256),
             free: Vec::new(),
@@ -170,6 +192,9 @@ impl<'k> World<'k> {
         (0..BOTS).for_each(|bot| world.at(0, Happening::Boot(bot)));
         world.at(150, Happening::Crowd);
         world.at(70, Happening::Weather);
+        if duress.is_clogged {
+            world.at(900, Happening::Clog);
+        }
         world.live()?;
         world.judge()?;
         Ok(world)
@@ -187,7 +212,9 @@ impl<'k> World<'k> {
             } else {
                 8
             };
-            crash_plan.push((point, 1 + self.rng.below(most) as u32));
+            let nth = 1 + self.rng.below(most) as u32;
+            // At one point alone it strikes early, so that every point is met.
+            crash_plan.push(self.duress.crash_point.map_or((point, nth), |only| (only, 1 + nth / 3)));
         }
         let offset_ms = if at == 0 { self.plan.skew_ms } else { -self.plan.skew_ms / 2 };
         Bot {
@@ -290,7 +317,7 @@ impl<'k> World<'k> {
             | Happening::LinkText(bot, epoch, ..)
             | Happening::LinkPong(bot, epoch, _)
             | Happening::Frame(bot, epoch, ..) => Some((*bot, *epoch)),
-            Happening::Boot(_) | Happening::Arrive(..) | Happening::Crowd | Happening::Weather => None,
+            Happening::Boot(_) | Happening::Arrive(..) | Happening::Crowd | Happening::Weather | Happening::Clog => None,
         };
         if let Some((bot, epoch)) = of {
             if !self.is_current(bot, epoch) {
@@ -313,6 +340,7 @@ impl<'k> World<'k> {
             Happening::Frame(bot, _, link, text) => self.frame(bot, link, &text),
             Happening::Crowd => self.crowd(),
             Happening::Weather => self.weather(),
+            Happening::Clog => self.clog(),
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! Invariants: a placement leaves at most once; nothing is signed with a clock that was never measured; whatever may have left
 //! without a readable answer is unknown; questions are asked again within their bound, placements never.
 
+use super::duress::Pipe;
 use super::{Happening, Wire, World};
 use crate::bot::{Ask, Call, Stage};
 use crate::coverage::CrashPoint;
@@ -88,7 +89,7 @@ impl World<'_> {
         if !self.strikes(Fault::LoseRequest) {
             let is_late = is_placement && self.strikes(Fault::LateRequest);
             let delay_ms = if is_late { self.between(50, self.plan.late_ms_max) } else { self.between(2, 40) };
-            self.at(delay_ms, Happening::Arrive(bot, epoch, at, request, wire));
+            self.carry(bot, Pipe::Requests, delay_ms, Happening::Arrive(bot, epoch, at, request, wire));
         }
         if is_placement {
             self.may_die(bot, CrashPoint::PlacementSent);
@@ -189,7 +190,7 @@ impl World<'_> {
             if changes && self.strikes(Fault::Unsure) {
                 answer = self.unsure();
             } else if self.strikes(Fault::Unreadable) {
-                let status = if changes { [400, 403, 502][self.rng.below(3) as usize] } else { 502 };
+                let status = if changes { [200, 400, 403, 502][self.rng.below(4) as usize] } else { 502 };
                 answer = FaceAnswer { status, body: "<html>Request blocked.</html>".into(), ..answer };
             } else if is_placement && answer.status == 200 && self.strikes(Fault::Lie) {
                 answer = refusal(400, -2010, "Account has insufficient balance for requested action.", None);
@@ -207,7 +208,7 @@ impl World<'_> {
         }
         let is_late = self.strikes(Fault::LateAnswer);
         let delay_ms = if is_late { self.between(50, 2 * CALL_TIMEOUT_MS) } else { self.between(2, 40) };
-        self.at(delay_ms, Happening::Answer(bot, epoch, at, request, answer));
+        self.carry(bot, Pipe::Requests, delay_ms, Happening::Answer(bot, epoch, at, request, answer));
     }
 
     /// The answer of a venue that is not sure of itself, although it did what it was asked.

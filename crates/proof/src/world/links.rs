@@ -3,6 +3,7 @@
 //!
 //! Invariant: frames of one connection arrive in order unless a fault says otherwise.
 
+use super::duress::Pipe;
 use super::{Happening, World};
 use crate::bot::{Ask, Peer, Stage, Told};
 use crate::coverage::Met;
@@ -58,15 +59,16 @@ impl World<'_> {
                         let is_refused = self.strikes(Fault::RefuseStream);
                         let delay_ms = self.between(2, 60);
                         let up = Happening::LinkUp(bot, epoch, link);
-                        self.at(delay_ms, if is_refused { Happening::LinkDown(bot, epoch, link) } else { up });
+                        let then = if is_refused { Happening::LinkDown(bot, epoch, link) } else { up };
+                        self.carry(bot, Pipe::Account, delay_ms, then);
                     }
                     Action::Send(link, text) => {
                         let delay_ms = self.between(2, 30);
-                        self.at(delay_ms, Happening::LinkText(bot, epoch, link, text));
+                        self.carry(bot, Pipe::Account, delay_ms, Happening::LinkText(bot, epoch, link, text));
                     }
                     Action::Ping(link) => {
                         let delay_ms = self.between(2, 60);
-                        self.at(delay_ms, Happening::LinkPong(bot, epoch, link));
+                        self.carry(bot, Pipe::Account, delay_ms, Happening::LinkPong(bot, epoch, link));
                     }
                     Action::Close(link) => {
                         if let Some(process) = &mut self.bots[bot].process {
@@ -212,6 +214,6 @@ impl World<'_> {
             peer.last_delivery_ms = peer.last_delivery_ms.max(due_ms);
             peer.last_delivery_ms
         });
-        self.at(due_ms - self.now_ms, Happening::Frame(bot, epoch, link, text));
+        self.carry(bot, Pipe::Account, due_ms - self.now_ms, Happening::Frame(bot, epoch, link, text));
     }
 }

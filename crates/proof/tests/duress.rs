@@ -1,0 +1,107 @@
+//! Crashes at one named point alone, and connections that all stop and resume in an order of chance: the judge of the
+//! simulation test finds nothing. Longer: `KEEL_SIM_SEEDS=2000 cargo test --release -p keel-proof --test duress`.
+
+use keel_proof::{CrashPoint, Duress, Kit, World};
+
+/// Seeds of each test.
+fn seeds() -> u64 {
+    std::env::var("KEEL_SIM_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(16)
+}
+
+/// Every crash of these runs is at this point.
+fn dies(point: CrashPoint) {
+    let kit = Kit::new().unwrap();
+    let duress = Duress { crash_point: Some(point), ..Duress::default() };
+    let mut crashes = 0;
+    for seed in 0..seeds() {
+        let world = World::run_under(&kit, seed, duress).unwrap();
+        assert_eq!(world.violation(), None, "seed {seed}, crashes at {point:?}");
+        crashes += world.coverage().crashes(point);
+        let elsewhere = CrashPoint::ALL.iter().filter(|other| **other != point);
+        assert_eq!(elsewhere.map(|other| world.coverage().crashes(*other)).sum::<u64>(), 0);
+    }
+    assert!(crashes >= seeds() / 4, "only {crashes} crashes at {point:?}");
+}
+
+#[test]
+fn p_01_before_the_intent_is_appended() {
+    dies(CrashPoint::BeforeIntent);
+}
+
+#[test]
+fn p_02_the_intent_is_appended_and_not_durable() {
+    dies(CrashPoint::IntentAppended);
+}
+
+#[test]
+fn p_03_the_intent_is_durable_and_nothing_was_sent() {
+    dies(CrashPoint::IntentDurable);
+}
+
+#[test]
+fn p_04_the_placement_has_been_sent() {
+    dies(CrashPoint::PlacementSent);
+}
+
+#[test]
+fn p_05_an_answer_has_come_and_is_not_appended() {
+    dies(CrashPoint::AnswerBeforeAppend);
+}
+
+#[test]
+fn p_06_an_answer_is_appended_and_not_applied() {
+    dies(CrashPoint::AnswerAppended);
+}
+
+#[test]
+fn p_07_a_fill_has_come_and_is_not_appended() {
+    dies(CrashPoint::FillBeforeAppend);
+}
+
+#[test]
+fn p_08_a_fill_is_appended_and_not_applied() {
+    dies(CrashPoint::FillAppended);
+}
+
+#[test]
+fn p_09_an_end_was_applied_and_what_it_asks_for_is_not_done() {
+    dies(CrashPoint::EndApplied);
+}
+
+#[test]
+fn p_10_what_an_end_asks_for_is_done() {
+    dies(CrashPoint::EndWorkedOff);
+}
+
+#[test]
+fn p_11_started_and_nothing_read() {
+    dies(CrashPoint::BootBeforeReplay);
+}
+
+#[test]
+fn p_12_the_journal_is_read_and_nothing_was_asked() {
+    dies(CrashPoint::BootAfterReplay);
+}
+
+#[test]
+fn p_13_the_venue_is_being_asked() {
+    dies(CrashPoint::BootReconciling);
+}
+
+#[test]
+fn p_14_a_batch_is_written_and_not_synced() {
+    dies(CrashPoint::BatchWritten);
+}
+
+#[test]
+fn n_20_all_connections_stop_one_by_one_and_resume_in_an_order_of_chance() {
+    let kit = Kit::new().unwrap();
+    let duress = Duress { is_clogged: true, ..Duress::default() };
+    let mut clogs = 0;
+    for seed in 0..3 * seeds() {
+        let world = World::run_under(&kit, seed, duress).unwrap();
+        assert_eq!(world.violation(), None, "seed {seed}");
+        clogs += world.clogs();
+    }
+    assert!(clogs >= 3 * seeds(), "only {clogs} times did everything stop");
+}
