@@ -533,3 +533,12 @@ fn numbers_that_do_not_fit_deny() {
 }
 
 mod restart;
+
+#[test]
+fn what_is_nobodys_gets_no_row_and_neither_do_the_thousands_before_it() {
+    let mut desk = guarded(none());
+    desk.trade(ONE, Side::Buy, "0.01", "60000").unwrap();
+    let rows = desk.risk.guards_snapshot().strategies.len();
+    desk.fill_of(StrategyId(u16::MAX - 1), Side::Buy, "0.01", "60000", false);
+    assert_eq!(desk.risk.guards_snapshot().strategies.len(), rows);
+}
