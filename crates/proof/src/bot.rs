@@ -129,6 +129,9 @@ pub(crate) struct Process {
     pub(crate) states: VecDeque<FeedState>,
     pub(crate) is_account_live: bool,
     pub(crate) is_started: bool,
+    /// A comparison with the venue was begun after the faults stopped, and it came to its end.
+    pub(crate) is_compared: bool,
+    pub(crate) is_comparing: bool,
     /// Monotonic time alone; wall time is the bot's.
     pub(crate) clock: Clock,
     pub(crate) venue_clock: VenueClock,
@@ -169,6 +172,8 @@ impl Process {
             states: VecDeque::new(),
             is_account_live: false,
             is_started: false,
+            is_compared: false,
+            is_comparing: false,
             venue_clock: VenueClock::new(clock.clone()),
             clock,
             limits: RateLimits::default(),

@@ -146,7 +146,7 @@ impl Kit {
             limits: self.limits.clone(),
             execution,
             has_replace: true,
-            reconcile_interval_ms: 2_000,
+            reconcile_interval_ms: 3_000,
             reconcile_timeout_ms: CALL_TIMEOUT_MS + 1_000,
             ..EngineConfig::default()
         }

@@ -13,8 +13,8 @@ mod process;
 use crate::bot::Process;
 use crate::coverage::{Coverage, CrashPoint, Met};
 use crate::kit::{BOTS, Kit, LAG_BOUND_MS};
-use duress::Clogs;
-pub use duress::Duress;
+use duress::{Asked, Clogs};
+pub use duress::{Duress, Outage};
 use judge::Book;
 use keel_exchange::binance::spot::session::LinkId;
 use keel_lifecycle::Clock;
@@ -34,8 +34,8 @@ pub(crate) const START_MS: u64 = 1_700_000_000_000;
 const TICK_MS: u64 = 100;
 /// How long after the faults everything must be resolved; unit: milliseconds.
 const HEALING_MS: u64 = 60_000;
-/// How long it must stay quiet before the judge looks; longer than a comparison with the venue takes to come round.
-const QUIET_MS: u64 = 5_000;
+/// How long it must stay quiet, after a whole comparison with the venue, before the judge looks; unit: milliseconds.
+const QUIET_MS: u64 = 1_000;
 
 /// A request on its way.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(crate) enum Happening {
     Frame(usize, u32, LinkId, String),
     Crowd,
     Weather,
-    Clog,
+    Duress,
 }
 
 /// Why a seed fails.
@@ -102,12 +102,15 @@ pub struct World<'k> {
     pub(crate) durability: Durability,
     duress: Duress,
     pub(crate) clogs: Clogs,
+    pub(crate) asked: Asked,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     slots: Vec<Option<Happening>>,
     free: Vec<usize>,
     ordinal: u64,
     pub(crate) now_ms: u64,
     pub(crate) is_healed: bool,
+    /// The power failed under a policy that does not promise to survive it.
+    pub(crate) is_beyond_promise: bool,
     quiet_since_ms: u64,
     pub(crate) venue_offset_ms: i64,
     pub(crate) coverage: Coverage,
@@ -136,12 +139,7 @@ impl<'k> World<'k> {
 
     /// Runs a seed with its own plan under duress.
     pub fn run_under(kit: &'k Kit, seed: u64, duress: Duress) -> Result<Self, String> {
-        let mut plan = Self::plan(seed);
-        if duress.crash_point.is_some() {
-            plan.crashes_max = plan.crashes_max.max(1);
-            plan.chance_ppm[Fault::Crash as usize] = plan.chance(Fault::Crash).max(1);
-        }
-        Self::run_duress(kit, seed, plan, duress, false)
+        Self::run_duress(kit, seed, duress.plan(Self::plan(seed)), duress, false)
     }
 
     fn run_duress(kit: &'k Kit, seed: u64, plan: FaultPlan, duress: Duress, is_told: bool) -> Result<Self, String> {
@@ -169,12 +167,14 @@ impl<'k> World<'k> {
             durability,
             duress,
             clogs: Clogs::default(),
+            asked: Asked::default(),
             queue: BinaryHeap::with_capacity(256),
             slots: Vec::with_capacity(256),
             free: Vec::new(),
             ordinal: 0,
             now_ms: 0,
             is_healed: false,
+            is_beyond_promise: false,
             quiet_since_ms: 0,
             venue_offset_ms: 0,
             coverage: Coverage::default(),
@@ -192,9 +192,7 @@ impl<'k> World<'k> {
         (0..BOTS).for_each(|bot| world.at(0, Happening::Boot(bot)));
         world.at(150, Happening::Crowd);
         world.at(70, Happening::Weather);
-        if duress.is_clogged {
-            world.at(900, Happening::Clog);
-        }
+        world.begin_duress();
         world.live()?;
         world.judge()?;
         Ok(world)
@@ -291,8 +289,14 @@ impl<'k> World<'k> {
         }
         let is_quiet = self.bots.iter().all(|bot| {
             bot.process.as_ref().is_some_and(|process| {
-                process.is_started && process.waiting.is_empty() && process.engine.orders().unresolved_count() == 0
-                    && process.engine.orders().open().all(|order| !order.is_cancel_wanted)
+                process.is_started
+                    && process.is_compared
+                    && process.waiting.is_empty()
+                    && process
+                        .engine
+                        .orders()
+                        .open()
+                        .all(|order| order.state == keel_execution::OrderState::Live && !order.is_cancel_wanted)
             })
         });
         if !is_quiet {
@@ -317,7 +321,9 @@ impl<'k> World<'k> {
             | Happening::LinkText(bot, epoch, ..)
             | Happening::LinkPong(bot, epoch, _)
             | Happening::Frame(bot, epoch, ..) => Some((*bot, *epoch)),
-            Happening::Boot(_) | Happening::Arrive(..) | Happening::Crowd | Happening::Weather | Happening::Clog => None,
+            Happening::Boot(_) | Happening::Arrive(..) | Happening::Crowd | Happening::Weather | Happening::Duress => {
+                None
+            }
         };
         if let Some((bot, epoch)) = of {
             if !self.is_current(bot, epoch) {
@@ -340,7 +346,7 @@ impl<'k> World<'k> {
             Happening::Frame(bot, _, link, text) => self.frame(bot, link, &text),
             Happening::Crowd => self.crowd(),
             Happening::Weather => self.weather(),
-            Happening::Clog => self.clog(),
+            Happening::Duress => self.strike(),
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Crashes at one named point alone, and connections that all stop and resume in an order of chance: the judge of the
 //! simulation test finds nothing. Longer: `KEEL_SIM_SEEDS=2000 cargo test --release -p keel-proof --test duress`.
 
-use keel_proof::{CrashPoint, Duress, Kit, World};
+use keel_proof::coverage::Met;
+use keel_proof::{CrashPoint, Duress, Kit, Outage, World};
 
 /// Seeds of each test.
 fn seeds() -> u64 {
@@ -104,4 +105,38 @@ fn n_20_all_connections_stop_one_by_one_and_resume_in_an_order_of_chance() {
         clogs += world.clogs();
     }
     assert!(clogs >= 3 * seeds(), "only {clogs} times did everything stop");
+}
+
+/// Runs an outage; of both bots together.
+fn out_for(kit: &Kit, outage: Outage, seed: u64) -> World<'_> {
+    let world = World::run_under(kit, seed, Duress { outage: Some(outage), ..Duress::default() }).unwrap();
+    assert_eq!(world.violation(), None, "seed {seed}");
+    eprintln!("{outage:?}, seed {seed}: {:?}", world.asked());
+    world
+}
+
+#[test]
+fn n_11_an_hour_of_maintenance_is_waited_for_without_a_hot_loop_and_trading_goes_on_after_it() {
+    let kit = Kit::new().unwrap();
+    for seed in 0..2 {
+        let world = out_for(&kit, Outage { minutes: 60, is_whole: true }, seed);
+        let asked = world.asked();
+        assert!(asked.placements <= 40, "no new exposure without the account stream: {asked:?}");
+        assert!(asked.connects <= 2 * 60 * 20, "within the budget of connects: {asked:?}");
+        assert!(asked.requests_per_min_max <= 300, "{asked:?}");
+        assert!(world.coverage().count(Met::OrdersAccepted) > 20, "it trades before and after");
+    }
+}
+
+#[test]
+fn v_17_503_for_100_minutes_also_to_cancels_is_bounded_and_ends_with_the_venues_truth() {
+    let kit = Kit::new().unwrap();
+    for seed in 0..2 {
+        let world = out_for(&kit, Outage { minutes: 100, is_whole: false }, seed);
+        let asked = world.asked();
+        assert!(asked.cancels > 0 && asked.placements > 0, "{asked:?}");
+        assert!(asked.requests_per_min_max <= 300, "{asked:?}");
+        assert!(world.coverage().count(Met::Unknown) > 0);
+        assert!(world.coverage().count(Met::OrdersAccepted) > 20, "it trades before and after");
+    }
 }

@@ -71,7 +71,7 @@ impl ReportLog {
         view: ReadView,
         now: Timestamp,
     ) -> Vec<OrderView> {
-        let mut known: Vec<OrderView> = Vec::new();
+        let mut known: Vec<&OrderView> = Vec::new();
         for report in &self.reports {
             let order = &report.order;
             let is_asked = order.account == account && order.instrument == instrument;
@@ -79,11 +79,11 @@ impl ReportLog {
                 continue;
             }
             match known.iter_mut().find(|other| other.order_id == order.order_id) {
-                Some(other) => *other = *order,
-                None => known.push(*order),
+                Some(other) => *other = order,
+                None => known.push(order),
             }
         }
         known.sort_unstable_by_key(|order| order.order_id);
-        known
+        known.into_iter().copied().collect()
     }
 }

@@ -23,6 +23,7 @@ impl Engine {
             Command::Reconcile => self.begin_reconciliation(true, out),
             Command::Rearm(scope) => self.rearm(*scope, out),
             Command::Kill(scope, reason) => self.kill(*scope, reason, out),
+            Command::Instrument(told) => self.change_instrument(told, out),
         }
     }
 
@@ -56,7 +57,7 @@ impl Engine {
         if let Some(blocker) = self.reconciliation.blocker().filter(|_| keel_model::mutant!(43, true, false)) {
             return Some(blocker);
         }
-        match keel_model::mutant!(44, self.orders.unresolved_count(), 0) {
+        match self.orders.unresolved_count() {
             0 if self.ledger.has_doubts() => Some(StartBlocker::Doubt),
             0 => None,
             count => Some(StartBlocker::Unresolved(count)),

@@ -175,7 +175,9 @@ impl World<'_> {
         let is_placement = wire.method == "POST";
         let changes = wire.method != "GET";
         let is_time = wire.path == calls::TIME;
-        let answer = if !is_time && self.strikes(Fault::RateLimit) {
+        let answer = if self.is_out(wire) {
+            refusal(503, -1008, "Server is currently overloaded with other requests. Please try again.", None)
+        } else if !is_time && self.strikes(Fault::RateLimit) {
             refusal(429, -1003, "Too much request weight used; please use WebSocket Streams for live updates.", Some(2))
         } else if is_placement && self.strikes(Fault::Refuse) {
             refusal(400, -2010, "Account has insufficient balance for requested action.", None)

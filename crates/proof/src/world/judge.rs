@@ -238,6 +238,9 @@ impl World<'_> {
         if let Some(order) = orders.open().find(|order| order.is_cancel_wanted) {
             return Some(("I7", format!("{} was to be cancelled and is open", order.id())));
         }
+        if self.is_beyond_promise {
+            return None;
+        }
         for instrument in Self::instrument_ids() {
             let held = lots(process.engine.portfolio().position(instrument).quantity);
             let theirs = self.book.position(instance, instrument);

@@ -56,7 +56,7 @@ impl World<'_> {
             for action in std::mem::take(&mut process.actions) {
                 match action {
                     Action::Connect(link) => {
-                        let is_refused = self.strikes(Fault::RefuseStream);
+                        let is_refused = self.strikes(Fault::RefuseStream) || self.refuses_streams();
                         let delay_ms = self.between(2, 60);
                         let up = Happening::LinkUp(bot, epoch, link);
                         let then = if is_refused { Happening::LinkDown(bot, epoch, link) } else { up };

@@ -50,12 +50,17 @@ impl World<'_> {
         known.process = None;
         if is_power {
             self.coverage.fault(Fault::PowerLoss);
-            let tear = match self.rng.below(4) {
+            let mut tear = match self.rng.below(4) {
                 0 => Tear::Nothing,
                 1 => Tear::Everything,
                 2 => Tear::Cut(self.rng.below(256) as u8),
                 _ => Tear::Sectors(self.rng.next_u64()),
             };
+            if self.durability != Durability::Power {
+                // Many batches were written and never synced: the policy does not promise that any survives.
+                self.is_beyond_promise = true;
+                tear = Tear::Cut(self.rng.below(256) as u8);
+            }
             self.bots[bot].journal.lose_power(tear);
         } else {
             self.coverage.fault(Fault::Crash);
@@ -358,6 +363,16 @@ impl World<'_> {
                     _ => {}
                 }
                 self.judge_alarm(bot, alarm);
+            }
+            Notice::Reconciling if self.is_healed => {
+                if let Some(process) = &mut self.bots[bot].process {
+                    process.is_comparing = true;
+                }
+            }
+            Notice::Reconciled => {
+                if let Some(process) = &mut self.bots[bot].process {
+                    process.is_compared |= process.is_comparing;
+                }
             }
             Notice::Denied(..) => self.met(Met::Denied),
             Notice::Found(finding) => {

@@ -24,7 +24,6 @@ pub fn outcome(status: u16, body: &[u8], symbols: &SymbolTable, ts_recv: Timesta
     // Partial and complete failures carry the halves under "data".
     let halves = if answer.get("cancelResult").is_some() { Some(&answer) } else { answer.get("data") };
     match halves.filter(|halves| halves.get("cancelResult").is_some()) {
-        Some(_) if keel_model::mutant!(65, false, status >= 400) => whole(status, body),
         Some(halves) => ReplaceOutcome { cancel: cancel(halves, symbols), new: new(halves, symbols, ts_recv) },
         None => whole(status, body),
     }
