@@ -1,7 +1,8 @@
 //! How a run is struck: at the n-th system call of a kind, by `strace`'s fault injection.
 //!
-//! Calls are counted without `--seccomp-bpf`, under which injections are lost. `strace` counts per thread; the first thread that gets to its n-th is struck. So that no thread hides another,
-//! a kind can be narrowed to the files it is about, and the launcher is run with one worker.
+//! Calls are counted without `--seccomp-bpf`, under which injections are lost. `strace` counts per thread; the first thread
+//! that gets to its n-th is struck. So that no thread hides another, a kind can be narrowed to the files it is about, and the
+//! launcher is run with one worker.
 
 use crate::error::CrashError;
 use std::path::{Path, PathBuf};
