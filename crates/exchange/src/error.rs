@@ -45,6 +45,18 @@ pub enum ExchangeError {
         /// How long to wait; unit: milliseconds.
         retry_after_ms: u64,
     },
+    /// The venue has banned this address (418).
+    #[error(
+        "{venue} has banned this address until {until_utc}, another {left_ms} ms; nothing is sent before, and starting again does not help"
+    )]
+    Banned {
+        /// Venue name.
+        venue: String,
+        /// When it ends, as a time of day.
+        until_utc: String,
+        /// How much longer; unit: milliseconds.
+        left_ms: u64,
+    },
     /// The answer or frame could not be read.
     #[error("{venue} sent something unreadable in {place}: {cause}; excerpt: {excerpt}")]
     Unreadable {
@@ -78,7 +90,11 @@ impl ExchangeError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Timeout { .. } | Self::RateLimited { .. } | Self::Unreadable { .. } => true,
+            Self::Connect { .. }
+            | Self::Timeout { .. }
+            | Self::RateLimited { .. }
+            | Self::Banned { .. }
+            | Self::Unreadable { .. } => true,
             Self::Refused { status, .. } => *status >= 500,
             Self::Credentials { .. } | Self::Closed { .. } => false,
         }
@@ -88,7 +104,11 @@ impl ExchangeError {
     #[must_use]
     pub const fn is_outcome_known(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::RateLimited { .. } | Self::Credentials { .. } | Self::Closed { .. } => true,
+            Self::Connect { .. }
+            | Self::RateLimited { .. }
+            | Self::Banned { .. }
+            | Self::Credentials { .. }
+            | Self::Closed { .. } => true,
             Self::Refused { status, .. } => *status < 500,
             Self::Timeout { .. } | Self::Unreadable { .. } => false,
         }

@@ -19,6 +19,7 @@
 //! ```
 
 mod account_feed;
+mod ban;
 mod burst;
 mod capabilities;
 /// What an answer that is not a success proves.
@@ -31,6 +32,7 @@ mod http;
 /// The venue's limits, kept from its own headers.
 pub mod limits;
 mod market_feed;
+mod names;
 /// Which order of ours has which venue id.
 pub mod order_ids;
 /// Stream sessions without IO.
@@ -51,6 +53,7 @@ pub use capabilities::{CONNECTION_LIFETIME, STALENESS_BOUND, STALENESS_BOUND_DEG
 pub use client::BinanceSpotClient;
 pub use config::{BinanceSpotConfig, StreamConfig};
 pub use market_feed::BinanceSpotMarketFeed;
+pub use names::{Resolver, SystemResolver};
 pub use sign::{Credentials, SecretKey};
 pub use venue::BinanceSpot;
 pub use venue_clock::VenueClock;

@@ -7,6 +7,7 @@ mod account_feed;
 mod client;
 mod limits;
 mod market_feed;
+mod names;
 mod requests;
 mod server;
 mod tls;

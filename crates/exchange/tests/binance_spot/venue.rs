@@ -6,7 +6,7 @@ use keel_exchange::{AccountFeed, AccountSink, ExchangeClient, ExchangeError, Fee
 use keel_lifecycle::{Clock, ResourceLedger};
 use keel_marketdata::OrderBook;
 use keel_model::{
-    Balance, CancelOrder, CancelOutcome, ExecType, ExecutionReport, FeedState, InstrumentId, InstrumentStatus,
+    Asset, Balance, CancelOrder, CancelOutcome, ExecType, ExecutionReport, FeedState, InstrumentId, InstrumentStatus,
     Instruments, MarketEvent, NewOrder, Notional, OrderIntent, OrderPurpose, OrderStatus, OrderType, Price, QueryOrder,
     QueryOutcome, RejectReason, ReplaceOrder, Side, StreamKind, SubmitOutcome, Timestamp, UnknownReason,
 };
@@ -33,6 +33,7 @@ struct Seen {
     reports: Mutex<Vec<ExecutionReport>>,
     balances: Mutex<BTreeMap<String, Balance>>,
     account_states: Mutex<Vec<FeedState>>,
+    transfers: Mutex<Vec<(Asset, Notional)>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +82,9 @@ impl AccountSink for Seen {
         for balance in balances {
             known.insert(balance.asset.as_str().to_owned(), balance);
         }
+    }
+    fn on_transfer(&self, asset: Asset, change: Notional, _ts_event: Timestamp) {
+        self.transfers.lock().push((asset, change));
     }
     fn on_state(&self, state: FeedState, _ts: Timestamp) {
         self.account_states.lock().push(state);
@@ -508,10 +512,11 @@ async fn v23_a_revoked_key_is_an_authentication_reject_and_ends_the_account_feed
 }
 
 #[tokio::test]
-async fn v21_a_deposit_from_outside_asks_for_reconciliation_and_tells_the_balance() {
+async fn v21_a_deposit_from_outside_is_told_with_its_amount_and_the_balance() {
     let rig = Rig::start().await;
     assert!(rig.handle.faults().deposit(0, "USDT", Notional::from_int(5)));
-    rig.account_states(&[FeedState::Live, FeedState::Live]).await;
+    let five = [("USDT".parse().unwrap(), Notional::from_int(5))];
+    until("the deposit", || *rig.seen.transfers.lock() == five).await;
     until("the new balance", || {
         rig.seen.balances.lock().get("USDT").is_some_and(|balance| balance.free == Notional::from_int(100_005))
     })

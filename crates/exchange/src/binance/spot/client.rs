@@ -347,7 +347,7 @@ impl BinanceSpotClient {
 
 fn not_sent(error: &ExchangeError) -> NotSentReason {
     match error {
-        ExchangeError::RateLimited { .. } => NotSentReason::RateLimited,
+        ExchangeError::RateLimited { .. } | ExchangeError::Banned { .. } => NotSentReason::RateLimited,
         ExchangeError::Closed { .. } => NotSentReason::Closed,
         _ => NotSentReason::NotConnected,
     }
@@ -409,12 +409,8 @@ impl ExchangeClient for BinanceSpotClient {
         if self.pool.is_closed() {
             return Ok(false);
         }
-        let burst = Burst {
-            venue: &self.venue,
-            pool: &self.pool,
-            instruments: &known.instruments,
-            symbols: &known.symbols,
-        };
+        let burst =
+            Burst { venue: &self.venue, pool: &self.pool, instruments: &known.instruments, symbols: &known.symbols };
         burst.cancel(orders, sink).await.map(|()| true)
     }
 

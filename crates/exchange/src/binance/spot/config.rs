@@ -6,6 +6,7 @@
 use super::sign::Credentials;
 use crate::ExchangeError;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// Addresses, keys and deadlines of one account at one venue.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct BinanceSpotConfig {
     pub snapshot_levels: u32,
     /// What the streams do when something is wrong.
     pub streams: StreamConfig,
+    /// Where a ban by the venue is remembered over restarts; `None`: it is not.
+    pub ban_file: Option<PathBuf>,
 }
 
 /// How stream sessions keep alive and reconnect.
@@ -112,6 +115,7 @@ impl BinanceSpotConfig {
             extra_roots_pem: None,
             snapshot_levels: 1_000,
             streams: StreamConfig::default(),
+            ban_file: None,
         }
     }
 

@@ -46,7 +46,7 @@ const HOLD_DEFAULT_MS: u64 = 10_000;
 /// Hold after a 418 (ban) that does not say how long: the shortest the venue gives.
 const BAN_DEFAULT_MS: u64 = 120_000;
 /// The longest hold that is believed.
-const HOLD_MAX_MS: u64 = 3 * 24 * 3_600_000;
+pub(crate) const HOLD_MAX_MS: u64 = 3 * 24 * 3_600_000;
 
 /// What an answer's headers say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,12 +2,13 @@
 //!
 //! Invariants: a socket is connected within the deadline or not at all; each holds a lease as long as it lives; small
 //! packets leave at once (`TCP_NODELAY`); certificates are checked against the built-in roots and nothing falls back to
-//! plain text. When names cannot be resolved, the last good address is used (N-01).
+//! plain text. Addresses of a name are tried one after the other, the last good one too (N-01); during a ban none is (V-16).
 
+use super::ban::Ban;
 use super::config::Endpoint;
+use super::names::Names;
 use crate::ExchangeError;
 use keel_lifecycle::{Lease, LeaseKind, ResourceLedger};
-use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,9 +25,6 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Who holds the sockets, in the ledger.
 pub(crate) const OWNER: &str = "exchange/binance-spot";
-
-/// Most addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 4;
 
 /// A connected socket, plain or encrypted, with its lease.
 #[derive(Debug)]
@@ -48,12 +46,19 @@ pub(crate) struct Connector {
     /// Absent while no address is encrypted.
     tls: Option<Arc<ClientConfig>>,
     ledger: ResourceLedger,
-    last_good: Mutex<Vec<(String, SocketAddr)>>,
+    names: Names,
+    ban: Arc<Ban>,
 }
 
 impl Connector {
-    pub(crate) fn new(timeout_ms: u64, tls: Option<Arc<ClientConfig>>, ledger: ResourceLedger) -> Self {
-        Self { timeout: Duration::from_millis(timeout_ms), tls, ledger, last_good: Mutex::new(Vec::new()) }
+    pub(crate) fn new(
+        timeout_ms: u64,
+        tls: Option<Arc<ClientConfig>>,
+        ledger: ResourceLedger,
+        names: Names,
+        ban: Arc<Ban>,
+    ) -> Self {
+        Self { timeout: Duration::from_millis(timeout_ms), tls, ledger, names, ban }
     }
 
     /// Connects, encrypted where the endpoint says so.
@@ -63,6 +68,7 @@ impl Connector {
         kind: LeaseKind,
         name: &'static str,
     ) -> Result<Socket, ExchangeError> {
+        self.ban.check()?;
         let lease = self.ledger.lease(kind, OWNER, name);
         let failed = |cause: String| ExchangeError::Connect {
             venue: super::VENUE.into(),
@@ -71,13 +77,40 @@ impl Connector {
         };
         match tokio::time::timeout(self.timeout, self.open(endpoint)).await {
             Ok(Ok(stream)) => Ok(Socket { stream, _lease: lease }),
-            Ok(Err(error)) => Err(failed(error.to_string())),
-            Err(_) => Err(failed(format!("no connection within {} ms", self.timeout.as_millis()))),
+            Ok(Err(error)) => {
+                self.names.failed(&endpoint.host);
+                Err(failed(error.to_string()))
+            }
+            Err(_) => {
+                self.names.failed(&endpoint.host);
+                Err(failed(format!("no connection within {} ms", self.timeout.as_millis())))
+            }
         }
     }
 
+    /// Tries the addresses of a name. Half of the time is for the name, half for the connections; the last address has all
+    /// that is left.
     async fn open(&self, endpoint: &Endpoint) -> io::Result<Stream> {
-        let tcp = self.open_tcp(endpoint).await?;
+        let half = self.timeout / 2;
+        let addresses = self.names.addresses(&endpoint.host, endpoint.port, half).await?;
+        let (count, share) = (addresses.len(), half / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX));
+        let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for (at, address) in addresses.into_iter().enumerate() {
+            let limit = if at + 1 == count { self.timeout } else { share };
+            match tokio::time::timeout(limit, self.open_at(endpoint, address)).await {
+                Ok(Ok(stream)) => {
+                    self.names.worked(&endpoint.host, address.ip());
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => last_error = error,
+                Err(_) => last_error = io::Error::new(io::ErrorKind::TimedOut, "an address does not answer"),
+            }
+        }
+        Err(last_error)
+    }
+
+    async fn open_at(&self, endpoint: &Endpoint, address: SocketAddr) -> io::Result<Stream> {
+        let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         if !endpoint.is_tls {
             return Ok(Stream::Plain(tcp));
@@ -86,46 +119,6 @@ impl Connector {
         let config = self.tls.clone().ok_or_else(|| io::Error::other("encryption was not set up"))?;
         let tls = TlsConnector::from(config).connect(name, tcp).await?;
         Ok(Stream::Tls(Box::new(tls)))
-    }
-
-    async fn open_tcp(&self, endpoint: &Endpoint) -> io::Result<TcpStream> {
-        let mut last_error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in self.resolve(endpoint).await? {
-            match TcpStream::connect(address).await {
-                Ok(tcp) => {
-                    self.remember(endpoint, address);
-                    return Ok(tcp);
-                }
-                Err(error) => last_error = error,
-            }
-        }
-        Err(last_error)
-    }
-
-    async fn resolve(&self, endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
-        if let Ok(ip) = endpoint.host.parse() {
-            return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
-        }
-        let known = self.last_good.lock().iter().find(|(host, _)| *host == endpoint.host).map(|(_, address)| *address);
-        // Half of the time is left for the connection itself.
-        let lookup = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port));
-        let found = match tokio::time::timeout(self.timeout / 2, lookup).await {
-            Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect::<Vec<_>>(),
-            Ok(Err(error)) if known.is_none() => return Err(error),
-            Err(_) if known.is_none() => {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the name was not resolved in time"));
-            }
-            _ => Vec::new(),
-        };
-        let fallback = known.map(|address| SocketAddr::new(address.ip(), endpoint.port));
-        Ok(if found.is_empty() { fallback.into_iter().collect() } else { found })
-    }
-
-    /// Three hosts at most are ever asked for, so the list stays short.
-    fn remember(&self, endpoint: &Endpoint, address: SocketAddr) {
-        let mut known = self.last_good.lock();
-        known.retain(|(host, _)| *host != endpoint.host);
-        known.push((endpoint.host.clone(), address));
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the client and the feeds of one venue share, and the making of them.
 
+use super::ban::Ban;
 use super::client::BinanceSpotClient;
 use super::config::{BinanceSpotConfig, Endpoints};
 use super::http::{Answer, Call, CallError, RestPool};
 use super::limits::{Lane, RateLimits, Times};
+use super::names::{Names, Resolver, SystemResolver};
 use super::sign::Signer;
 use super::transport::{Connector, tls_config};
 use super::venue_clock::VenueClock;
@@ -27,6 +29,7 @@ pub struct BinanceSpot {
     pub(crate) ledger: ResourceLedger,
     pub(crate) connector: Arc<Connector>,
     pub(crate) limits: Mutex<RateLimits>,
+    ban: Arc<Ban>,
     pub(crate) venue_clock: VenueClock,
     pub(crate) connects: Mutex<ConnectBudget>,
     pub(crate) signer: Option<Signer>,
@@ -35,13 +38,27 @@ pub struct BinanceSpot {
 impl BinanceSpot {
     /// Checks the configuration and prepares the keys; connects nowhere.
     pub fn new(config: BinanceSpotConfig, clock: Clock, ledger: ResourceLedger) -> Result<Arc<Self>, ExchangeError> {
+        Self::with_resolver(config, clock, ledger, Arc::new(SystemResolver))
+    }
+
+    /// As [`Self::new`], with a resolver of one's own.
+    pub fn with_resolver(
+        config: BinanceSpotConfig,
+        clock: Clock,
+        ledger: ResourceLedger,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Arc<Self>, ExchangeError> {
         let endpoints = config.endpoints()?;
         let signer = config.credentials.as_ref().map(Signer::new).transpose()?;
         let is_encrypted = [&endpoints.rest, &endpoints.stream, &endpoints.ws_api].iter().any(|one| one.is_tls);
         let tls = is_encrypted.then(|| tls_config(config.extra_roots_pem.as_deref())).transpose()?;
+        let ban = Arc::new(Ban::new(&config.rest_url, config.ban_file.clone(), clock.clone())?);
+        let names = Names::new(resolver, clock.clone());
+        let connector = Connector::new(config.connect_timeout_ms, tls, ledger.clone(), names, ban.clone());
         Ok(Arc::new(Self {
             endpoints,
-            connector: Arc::new(Connector::new(config.connect_timeout_ms, tls, ledger.clone())),
+            connector: Arc::new(connector),
+            ban,
             limits: Mutex::new(RateLimits::default()),
             venue_clock: VenueClock::new(clock.clone()),
             connects: Mutex::new(ConnectBudget::new(config.streams.connects_per_5min_max)),
@@ -107,6 +124,7 @@ impl BinanceSpot {
     }
 
     pub(crate) fn admit(&self, lane: Lane, weight: u64, orders: u64) -> Result<(), ExchangeError> {
+        self.ban.check()?;
         let admitted = self.limits.lock().admit(self.limit_times(), lane, weight, orders);
         admitted.map_err(|retry_after_ms| ExchangeError::RateLimited { venue: VENUE.into(), retry_after_ms })
     }
@@ -119,6 +137,9 @@ impl BinanceSpot {
         limits.observe(now, answer.status, code, &answer.limits);
         let held_ms = limits.held_ms(now);
         drop(limits);
+        if answer.status == 418 {
+            self.ban.begin(held_ms);
+        }
         if is_limited {
             tracing::warn!(status = answer.status, code, held_ms, "{VENUE} limits our requests");
         }

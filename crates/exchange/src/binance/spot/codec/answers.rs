@@ -469,7 +469,11 @@ pub fn my_trades(body: &[u8], symbols: &SymbolTable) -> Result<Vec<(i64, i64, Fi
         let fill = Fill {
             trade_id: TradeId::truncated(&line.id.to_string()),
             instrument: known(&line.symbol, symbols)?,
-            side: if keel_model::mutant!(68, line.is_buyer, !line.is_buyer) { keel_model::Side::Buy } else { keel_model::Side::Sell },
+            side: if keel_model::mutant!(68, line.is_buyer, !line.is_buyer) {
+                keel_model::Side::Buy
+            } else {
+                keel_model::Side::Sell
+            },
             price: price(&line.price)?,
             quantity: quantity(&line.qty)?,
             fee: notional(&line.commission)?,

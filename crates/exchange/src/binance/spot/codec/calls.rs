@@ -88,7 +88,9 @@ pub fn submit_outcome(status: u16, body: &[u8], symbols: &SymbolTable, ts_recv: 
     if is_success(status) {
         return match answers::submit_ack(body, symbols, ts_recv) {
             Ok(ack) => SubmitOutcome::Accepted(ack),
-            Err(_) if keel_model::mutant!(67, false, true) => SubmitOutcome::NotSent(keel_model::NotSentReason::NotConnected),
+            Err(_) if keel_model::mutant!(67, false, true) => {
+                SubmitOutcome::NotSent(keel_model::NotSentReason::NotConnected)
+            }
             Err(cause) => {
                 tracing::error!(cause, "the answer of a placement cannot be read; its outcome is unknown");
                 SubmitOutcome::Unknown(UnknownReason::Unreadable)
