@@ -168,8 +168,7 @@ impl Engine {
             _ => order.leaves(),
         };
         let is_unknown = order.state == OrderState::Unknown;
-        let is_forgotten =
-            keel_model::mutant!(41, false, is_unknown) || keel_model::mutant!(42, false, order.is_cancel_wanted);
+        let is_forgotten = keel_model::mutant!(41, keel_model::mutant!(42, false, order.is_cancel_wanted), is_unknown);
         if is_forgotten {
             self.risk.release(order.new.intent.instrument, id);
         } else {

@@ -367,11 +367,8 @@ impl Engine {
             return;
         }
         let interval_ms = self.config.reconcile_interval_ms;
-        if keel_model::mutant!(45, true, false)
-            && self.phase == Phase::Running
-            && interval_ms > 0
-            && waited > Duration::from_millis(interval_ms)
-        {
+        let is_due = self.phase == Phase::Running && interval_ms > 0 && waited > Duration::from_millis(interval_ms);
+        if keel_model::mutant!(45, is_due, false) {
             self.begin_reconciliation(false, out);
         }
     }

@@ -46,7 +46,8 @@ impl OrderManager {
         let (first_ms, max_ms) = (self.config.query_first_ms, self.config.query_pause_ms_max);
         let Some(order) = self.slot_mut(slot) else { return };
         let is_under_way = order.query.sent != Timestamp::ZERO && now.since(order.query.sent) < timeout;
-        if keel_model::mutant!(20, false, true) || !order.query.is_running() || now < order.query.due || is_under_way {
+        let is_early = !order.query.is_running() || now < order.query.due || is_under_way;
+        if keel_model::mutant!(20, is_early, true) {
             return;
         }
         order.query.sent = now;
@@ -95,11 +96,8 @@ impl OrderManager {
         for slot in open {
             let Some(order) = self.slot_mut(*slot) else { continue };
             let is_under_way = order.fills.sent != Timestamp::ZERO && now.since(order.fills.sent) < timeout;
-            if keel_model::mutant!(21, false, true)
-                || !order.fills.is_running()
-                || now < order.fills.due
-                || is_under_way
-            {
+            let is_early = !order.fills.is_running() || now < order.fills.due || is_under_way;
+            if keel_model::mutant!(21, is_early, true) {
                 continue;
             }
             order.fills.sent = now;
