@@ -61,6 +61,29 @@ fn a_venue_that_makes_no_sense_is_named_and_ends_with_1() {
 }
 
 #[test]
+fn v_16_a_start_inside_a_ban_makes_no_call_and_says_until_when() {
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = count.clone();
+    let url = server(move |mut stream| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        read_head(&mut stream);
+        let body = r#"{"code":-1003,"msg":"Way too much request weight used; IP banned until 1"}"#;
+        let head = format!("HTTP/1.1 418 I'm a teapot\r\nRetry-After: 3600\r\nContent-Length: {}\r\n\r\n", body.len());
+        drop(stream.write_all(format!("{head}{body}").as_bytes()));
+    });
+    let launcher = Launcher::new();
+    Running::start(run_against(&launcher, &url)).wait().expect_code(1);
+    let calls = count.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(calls >= 1);
+    for _ in 0..3 {
+        let ended = Running::start(run_against(&launcher, &url)).wait().expect_code(1);
+        assert!(ended.stderr.contains("has banned this address until 20"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("starting again does not help"), "{}", ended.stderr);
+    }
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), calls, "not one more connection");
+}
+
+#[test]
 fn a_signal_while_the_venue_hangs_stops_at_once() {
     let held = std::sync::Mutex::new(Vec::new());
     let url = server(move |stream| held.lock().unwrap().push(stream));

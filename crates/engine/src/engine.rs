@@ -27,6 +27,7 @@ mod reconcile;
 mod recovery;
 mod requests;
 mod risk_glue;
+mod rules;
 mod snapshot;
 mod status;
 mod unfilled;
@@ -127,6 +128,8 @@ pub struct Engine {
     reported_at: Timestamp,
     wind: Option<Wind>,
     emergency: Option<Emergency>,
+    /// Instruments that are not open for trading.
+    closed: Vec<InstrumentId>,
     /// Since when the account stream is not live.
     account_lost: Option<Timestamp>,
     standing: operator::Standing,
@@ -167,6 +170,7 @@ impl Engine {
             exit_timeouts: unfilled::ExitTimeouts::default(),
             ids: OrderIdGenerator::new(config.execution.instance, config.execution.epoch),
             cursors: vec![Cursor::default(); instruments.len()],
+            closed: Self::closed_ones(&instruments),
             instruments,
             config,
             strategies,
@@ -326,6 +330,7 @@ impl Engine {
             self.wind_step(out);
         }
         self.keep_reducing(out);
+        self.keep_closed_empty(out);
         let state = self.risk.state();
         if state != self.told {
             out.notify(Notice::TradingState { from: self.told, to: state });

@@ -233,6 +233,15 @@ pub enum Notice {
         /// Why.
         error: keel_model::PortfolioError,
     },
+    /// The venue has told the rules of an instrument anew.
+    Instrument {
+        /// Which.
+        instrument: InstrumentId,
+        /// Was it open for trading?
+        from: keel_model::InstrumentStatus,
+        /// Is it now?
+        to: keel_model::InstrumentStatus,
+    },
 }
 
 /// Effects in the order in which they came. Reused: drained by the driver after each event, it keeps its room.

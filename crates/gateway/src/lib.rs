@@ -30,6 +30,8 @@ pub mod order_gateway;
 pub mod recovery;
 /// The journal into an engine.
 pub mod replay;
+/// The venue's rules while the run goes on.
+pub mod rules;
 mod shared;
 /// A venue inside the process: real public data in, simulated fills out.
 pub mod simulated;
@@ -52,6 +54,7 @@ pub use latency::{LatencyRecorder, LatencySummary, Stage, StageSummary};
 pub use order_gateway::{GatewayLimits, InFlight, OrderGateway, OrderGatewayParts};
 pub use recovery::{RecordCollector, RecordTranslator, begin_session, recovered_records};
 pub use replay::{RecordedEnd, ReplayOptions, Replayed, replay_journal};
+pub use rules::{RULES_INTERVAL, watch_rules};
 pub use shared::{Heartbeat, HeartbeatWatch, Phase};
 pub use simulated::{SimulatedClient, SimulatedVenue};
 pub use sinks::{ExecutionSink, MarketSink};

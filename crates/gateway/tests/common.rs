@@ -153,6 +153,8 @@ pub(crate) struct FakeVenue {
     sent: Arc<Mutex<(u64, Option<Instant>)>>,
     clock: Clock,
     capabilities: Capabilities,
+    /// What it says of its instruments; it refuses a question about one that is not there.
+    pub(crate) rules: Arc<Mutex<Vec<Instrument>>>,
 }
 
 impl FakeVenue {
@@ -165,6 +167,7 @@ impl FakeVenue {
             next_id: Arc::new(AtomicU64::new(1)),
             is_quick: Arc::default(),
             sent: Arc::default(),
+            rules: Arc::new(Mutex::new(instruments().iter().cloned().collect())),
             clock: Clock::system(),
             capabilities: Capabilities {
                 venue: "fake",
@@ -257,8 +260,15 @@ impl ExchangeClient for FakeVenue {
         &self.capabilities
     }
 
-    async fn instruments(&self, _symbols: &[String]) -> Result<Vec<Instrument>, ExchangeError> {
-        Ok(instruments().iter().cloned().collect())
+    async fn instruments(&self, symbols: &[String]) -> Result<Vec<Instrument>, ExchangeError> {
+        self.call("instruments".to_owned());
+        let rules = self.rules.lock().clone();
+        let is_there = |symbol: &String| rules.iter().any(|it| it.symbol.as_str() == symbol);
+        if !symbols.iter().all(is_there) {
+            let (venue, what, text) = ("fake".into(), "the instruments".into(), "Invalid symbol.".into());
+            return Err(ExchangeError::Refused { venue, what, status: 400, code: -1121, text });
+        }
+        Ok(rules)
     }
 
     fn set_instruments(&self, _instruments: Arc<Instruments>) {}

@@ -6,6 +6,7 @@ mod common;
 mod latches;
 mod market;
 mod orders;
+mod rules;
 mod runs;
 mod snapshots;
 mod stream;

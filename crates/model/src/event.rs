@@ -1,7 +1,7 @@
 //! What flows into the engine. Three lanes, drained in this order: execution, command and timer, market.
 
 use crate::{
-    Asset, Balance, CancelOutcome, ClientOrderId, ExecutionReport, Fill, InstrumentId, MarketEvent, Notional,
+    Asset, Balance, CancelOutcome, ClientOrderId, ExecutionReport, Fill, Instrument, InstrumentId, MarketEvent, Notional,
     OrderSnapshot, QueryOutcome, ReplaceOutcome, Settlement, StrategyId, SubmitOutcome, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -192,6 +192,9 @@ pub enum Command {
     Flatten(Option<InstrumentId>),
     /// Cancel every order of ours; positions and the trading state stay.
     CancelAll,
+    /// The venue has told the rules of an instrument anew: filters, or whether it is open for trading. Of that run alone: a
+    /// start asks.
+    Instrument(Box<Instrument>),
 }
 
 /// Which part of trading a kill switch, a breaker or a lock covers.

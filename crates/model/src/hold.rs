@@ -28,6 +28,8 @@ pub enum HoldCause {
     Operator,
     /// A position whose exits could not be placed.
     Unprotected,
+    /// New rules of the venue that cannot be computed with.
+    Rules,
 }
 
 impl HoldCause {
@@ -49,6 +51,7 @@ impl HoldCause {
             Self::Booking => "compare the venue's trade history with ours, then release the instrument",
             Self::Earlier => "look at the log of the earlier run, then release the instrument",
             Self::Operator => "release the instrument, or resume, when it may be traded again",
+            Self::Rules => "look at the venue's new rules of the instrument; close what is held, then start again",
             Self::Unprotected => "place an exit or close the position, then resume: the bracket tries again",
         }
     }

@@ -76,7 +76,7 @@ impl Engine {
 
     /// Open orders that would add exposure: those on the side of the position, and those against it beyond what is held, the
     /// house's own closing orders aside.
-    fn adding_orders(&self) -> Vec<ClientOrderId> {
+    pub(super) fn adding_orders(&self) -> Vec<ClientOrderId> {
         let mut room: Vec<(InstrumentId, Quantity)> = Vec::new();
         let mut adding = Vec::new();
         for order in self.orders.open() {
@@ -109,7 +109,7 @@ impl Engine {
         self.cancel_where(out, |_, _| true);
     }
 
-    fn cancel_where(&mut self, out: &mut Outbox, is_wanted_gone: impl Fn(&Self, &Order) -> bool) {
+    pub(super) fn cancel_where(&mut self, out: &mut Outbox, is_wanted_gone: impl Fn(&Self, &Order) -> bool) {
         let targets: Vec<_> = self
             .orders
             .open()

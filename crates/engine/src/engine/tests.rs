@@ -20,6 +20,7 @@ mod flows;
 mod guards;
 mod parents;
 mod recovery;
+mod rules;
 mod stops;
 
 const BTC: InstrumentId = InstrumentId(0);

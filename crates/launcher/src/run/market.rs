@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 pub use super::venue::VenueProcess;
 
+/// Where a ban by the venue is remembered, beside the folders of the accounts.
+const BAN_FILE: &str = "venue-ban.json";
+
 /// The way to a venue, before its instruments are known.
 #[derive(Debug)]
 pub struct Access {
@@ -55,6 +58,8 @@ pub async fn open(context: &RunContext, shared: &Shared, keys: Option<&Keys>) ->
         }
         Venue::Remote(endpoints) => (remote(config, endpoints, keys), endpoints.name.clone()),
     };
+    // A ban is of this machine's address, whatever the account.
+    let settings = BinanceSpotConfig { ban_file: Some(config.data_dir.join(BAN_FILE)), ..settings };
     let venue = BinanceSpot::new(settings, context.clock.clone(), context.ledger.clone())
         .map_err(|error| LaunchError::start("venue", error))?;
     let has_simulated_fills = has_simulated_fills(config);

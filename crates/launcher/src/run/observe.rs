@@ -3,7 +3,9 @@
 use keel_engine::Notice;
 use keel_execution::parents::{ParentNews, ParentState};
 use keel_execution::{Alarm, Change, OrderState};
-use keel_model::{BalanceCause, ClientOrderId, ExitPolicy, FeedState, Finding, Instruments, StreamKind, Timestamp};
+use keel_model::{
+    BalanceCause, ClientOrderId, ExitPolicy, FeedState, Finding, InstrumentStatus, Instruments, StreamKind, Timestamp,
+};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -128,8 +130,18 @@ fn on_books(tally: &Mutex<Tally>, notice: &Notice, symbol: &dyn Fn(keel_model::I
             tracing::warn!(order = %id, ?settlement, "an order was settled by a person");
         }
         Notice::SettleRefused { error } => tracing::error!(%error, "a settlement was not taken"),
+        Notice::Instrument { instrument, from, to } => on_rules(tally, &symbol(*instrument), *from, *to),
         other => on_state(tally, other),
     }
+}
+
+/// The venue changed the rules of an instrument.
+fn on_rules(tally: &Mutex<Tally>, symbol: &str, from: InstrumentStatus, to: InstrumentStatus) {
+    if to.is_tradable() {
+        return tracing::warn!(?from, "{symbol} is open for trading, under rules that have changed");
+    }
+    tally.lock().alarm(format!("{symbol} is not open for trading any more: {to:?}"));
+    tracing::error!(?from, ?to, "{symbol} is not open for trading: entries are cancelled, nothing is placed");
 }
 
 fn on_feed(

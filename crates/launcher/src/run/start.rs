@@ -18,7 +18,7 @@ use keel_execution::{ExecutionConfig, UnknownRule};
 use keel_gateway::{
     Coordinator, CoordinatorHandle, CoordinatorLimits, CoordinatorParts, EscapeLimits, EscapePath, EscapeScope,
     ExecutionSink, GatewayLimits, LaneCapacity, Lanes, LatencyRecorder, MarketSink, OpenOrderBoard, OrderGateway,
-    OrderGatewayParts, begin_session,
+    OrderGatewayParts, RULES_INTERVAL, begin_session, watch_rules,
 };
 use keel_lifecycle::{RunContext, TaskKind};
 use keel_model::{ExitPolicy, Instrument, Instruments, Timestamp};
@@ -172,9 +172,10 @@ pub async fn instruments(
     for instrument in found {
         let symbol = instrument.symbol;
         if !instrument.status.is_tradable() {
-            return Err(LaunchError::refused(
-                &access.name,
-                format!("{symbol} is {:?} and cannot be traded; leave it out of `venue.symbols`", instrument.status),
+            // Refusing would leave what is open there alone: orders and positions of an earlier run are looked after.
+            out::note(&format!(
+                "warning: {symbol} is {:?} at {}: nothing is placed on it and its entries are cancelled until it is open again",
+                instrument.status, access.name
             ));
         }
         instruments
@@ -223,6 +224,7 @@ impl Trading {
     ) -> Result<CoordinatorHandle, LaunchError> {
         let strategies = strategies::build(&self.shared.config, &self.instruments)?;
         let subscriptions = subscriptions(&strategies, &self.instruments);
+        let rules_client = client.clone();
         let connected = access.connect(&self.context, &self.shared.config, &self.instruments, client, subscriptions)?;
         connected.client.set_instruments(self.instruments.clone());
         connected.escape_client.set_instruments(self.instruments.clone());
@@ -265,6 +267,10 @@ impl Trading {
         let (market_feed, sink) = (connected.market_feed, Arc::new(MarketSink::new(lanes)));
         spawn(groups::MARKET).spawn_with("market", TaskKind::Critical, |stop| market_feed.run(sink, stop));
         spawn(groups::ENGINE).spawn_with("coordinator", TaskKind::Critical, |stop| coordinator.run(stop));
+        let (engine, known) = (handle.clone(), self.instruments.clone());
+        spawn(groups::MARKET).spawn_with("rules", TaskKind::Background, |stop| {
+            watch_rules(rules_client, engine, known, RULES_INTERVAL, stop)
+        });
         let watch = handle.clone();
         let stop_signal = self.context.stop.clone();
         control_group(&self.context).spawn_with("engine-watch", TaskKind::Background, |token| {
