@@ -53,11 +53,21 @@ impl Schedule {
         self.due != Timestamp::ZERO
     }
 
-    /// The pause before the next attempt: doubled each time.
+    /// The pause before the next attempt: doubled each time up to the longest. What is still unanswered after
+    /// [`ATTEMPTS_QUICK`] is a venue that is out, and is tried more and more rarely (V-17).
     pub(crate) fn pause_ms(&self, first_ms: u64, pause_ms_max: u64) -> u64 {
-        first_ms.saturating_mul(1u64 << self.attempts.min(20)).min(pause_ms_max)
+        let late = self.attempts.saturating_sub(ATTEMPTS_QUICK) / ATTEMPTS_PER_STAGE;
+        let longest_ms = pause_ms_max.saturating_mul(1 << late.min(STAGES_MAX));
+        first_ms.saturating_mul(1u64 << self.attempts.min(20)).min(longest_ms)
     }
 }
+
+/// So often something is tried within the longest pause.
+const ATTEMPTS_QUICK: u32 = 40;
+/// After so many more the longest pause doubles.
+const ATTEMPTS_PER_STAGE: u32 = 4;
+/// It doubles at most this often: eight times the longest pause.
+const STAGES_MAX: u32 = 3;
 
 /// One order of ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,5 +220,26 @@ impl Order {
     /// Is the outcome, or are fills, still owed?
     pub(crate) fn is_unresolved(&self) -> bool {
         matches!(self.state, OrderState::Unknown | OrderState::Settling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn v_17_what_stays_unanswered_is_tried_ever_more_rarely_and_never_given_up() {
+        let mut schedule = Schedule::default();
+        let mut at_ms = Vec::new();
+        let mut now_ms = 0;
+        while now_ms < 6_000_000 {
+            at_ms.push(now_ms);
+            now_ms += schedule.pause_ms(200, 2_000);
+            schedule.attempts += 1;
+        }
+        let within = |from_ms: u64, to_ms: u64| at_ms.iter().filter(|at| (from_ms..to_ms).contains(at)).count();
+        assert!(within(0, 60_000) >= 30, "quick at first");
+        assert!((3..=4).contains(&within(5_940_000, 6_000_000)), "and rarely in the end");
+        assert!(at_ms.len() < 450, "{} attempts in 100 minutes", at_ms.len());
     }
 }

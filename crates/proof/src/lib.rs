@@ -25,4 +25,4 @@ pub mod world;
 
 pub use coverage::{Coverage, CrashPoint};
 pub use kit::Kit;
-pub use world::{Duress, Outage, Violation, World};
+pub use world::{Asked, Duress, Outage, Violation, World};

@@ -2,7 +2,7 @@
 //! simulation test finds nothing. Longer: `KEEL_SIM_SEEDS=2000 cargo test --release -p keel-proof --test duress`.
 
 use keel_proof::coverage::Met;
-use keel_proof::{CrashPoint, Duress, Kit, Outage, World};
+use keel_proof::{Asked, CrashPoint, Duress, Kit, Outage, World};
 
 /// Seeds of each test.
 fn seeds() -> u64 {
@@ -115,6 +115,12 @@ fn out_for(kit: &Kit, outage: Outage, seed: u64) -> World<'_> {
     world
 }
 
+/// Dozens of orders want to be cancelled or looked up all the while: quickly at first, rarely in the long run.
+fn is_calm(asked: &Asked, minutes: u64) {
+    assert!(asked.requests_per_min_max <= 2_400, "{asked:?}");
+    assert!(asked.requests <= minutes * 700, "{asked:?}");
+}
+
 #[test]
 fn n_11_an_hour_of_maintenance_is_waited_for_without_a_hot_loop_and_trading_goes_on_after_it() {
     let kit = Kit::new().unwrap();
@@ -122,8 +128,9 @@ fn n_11_an_hour_of_maintenance_is_waited_for_without_a_hot_loop_and_trading_goes
         let world = out_for(&kit, Outage { minutes: 60, is_whole: true }, seed);
         let asked = world.asked();
         assert!(asked.placements <= 40, "no new exposure without the account stream: {asked:?}");
-        assert!(asked.connects <= 2 * 60 * 20, "within the budget of connects: {asked:?}");
-        assert!(asked.requests_per_min_max <= 300, "{asked:?}");
+        // Two bots, twelve times five minutes, and the budget that the kit gives each.
+        assert!(asked.connects <= 2 * 12 * 200, "within the budget of connects: {asked:?}");
+        is_calm(asked, 60);
         assert!(world.coverage().count(Met::OrdersAccepted) > 20, "it trades before and after");
     }
 }
@@ -135,7 +142,7 @@ fn v_17_503_for_100_minutes_also_to_cancels_is_bounded_and_ends_with_the_venues_
         let world = out_for(&kit, Outage { minutes: 100, is_whole: false }, seed);
         let asked = world.asked();
         assert!(asked.cancels > 0 && asked.placements > 0, "{asked:?}");
-        assert!(asked.requests_per_min_max <= 300, "{asked:?}");
+        is_calm(asked, 100);
         assert!(world.coverage().count(Met::Unknown) > 0);
         assert!(world.coverage().count(Met::OrdersAccepted) > 20, "it trades before and after");
     }
