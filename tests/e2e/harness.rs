@@ -177,6 +177,26 @@ impl Running {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Waits until the process holds its signals, the first thing that its `main` does; a process that has ended is not
+    /// waited for.
+    pub(crate) fn until_signals_are_held(&self) {
+        let deadline = Clock::system().deadline(LIMIT);
+        let path = format!("/proc/{}/status", self.pid());
+        let interrupt = 1u64 << (rustix::process::Signal::INT.as_raw() - 1);
+        let is_held = |text: &str| {
+            let hex = |line: &str| u64::from_str_radix(line.trim(), 16).unwrap_or(0);
+            let masks = text.lines().filter_map(|line| line.strip_prefix("SigBlk:").or(line.strip_prefix("SigCgt:")));
+            masks.map(hex).any(|mask| mask & interrupt != 0)
+        };
+        while !deadline.remaining().is_zero() {
+            match std::fs::read_to_string(&path) {
+                Ok(text) if !is_held(&text) => std::thread::sleep(Duration::from_millis(1)),
+                _ => return,
+            }
+        }
+        panic!("the process {} holds no signals within {LIMIT:?}", self.pid());
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Ended {

@@ -75,7 +75,10 @@ fn confirmed_live_trading_with_keys_trades_and_shows_no_secret() {
 fn kept_orders_are_listed_stay_at_the_venue_and_the_next_run_cancels_them() {
     let launcher = Launcher::new();
     let (venue, url) = venue(&launcher);
-    let kept = Running::start(live(&launcher, &url, &["--duration", "3", "--on-exit", "keep"])).wait();
+    // Far from the market: nothing fills between the end of the run and the look at the venue.
+    let mut command = live(&launcher, &url, &["--duration", "3", "--on-exit", "keep"]);
+    command.env("KEEL__MARKET_MAKER__HALF_SPREAD_BPS", "200");
+    let kept = Running::start(command).wait();
     let kept = kept.expect_code(0).expect_stderr("CLEANUP COMPLETED SUCCESSFULLY");
     let listed = kept.number("still open: orders:");
     assert!(listed > 0, "{}", kept.stdout);

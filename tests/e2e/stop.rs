@@ -72,8 +72,9 @@ fn a_signal_is_heard_from_the_first_moment_of_the_process() {
         let (signal, code) = if round % 2 == 0 { (Signal::INT, 130) } else { (Signal::TERM, 0) };
         let launcher = Launcher::new();
         let running = launcher.start(&["--paper"]);
-        // Main is reached well within this on any machine that is not overloaded; before it nobody can hear.
-        std::thread::sleep(Duration::from_millis(15 + round * 3));
+        // Before main nobody can hear; its first act is to hold the signals.
+        running.until_signals_are_held();
+        std::thread::sleep(Duration::from_millis(round * 3));
         running.signal(signal);
         running.wait().expect_code(code).expect_stderr("CLEANUP COMPLETED SUCCESSFULLY");
     }

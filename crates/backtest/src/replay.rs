@@ -250,12 +250,15 @@ impl Replay {
         self.begun = Some(at);
         self.now = at;
         self.next_timer = at.plus(self.timer_interval);
+        // Venue and engine live on one virtual clock.
+        self.engine.note_clock(Some(0), at);
         self.engine.recover(std::iter::empty(), at, &mut self.outbox);
         self.dispatch();
     }
 
     fn tick(&mut self) {
         self.now = self.now.max(self.next_timer);
+        self.engine.note_clock(Some(0), self.next_timer);
         self.engine.process_timer(self.next_timer, &mut self.outbox);
         self.next_timer = self.next_timer.plus(self.timer_interval);
         self.dispatch();

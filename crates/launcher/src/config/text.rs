@@ -176,7 +176,10 @@ mod tests {
             assert!(!text.contains("hunter2") && !text.contains("ter2") && !text.contains("abc"), "{text}");
             assert!(text.contains("https://***@host:1/p?***") && text.contains("postgres://***@db/keel"), "{text}");
         }
-        let config = validate(&layers).unwrap();
+        // Such a password has to be written as `hun%2Fter2`; the error does not repeat it.
+        let error = validate(&layers).unwrap_err().to_string();
+        assert!(error.contains("database.url") && !error.contains("ter2"), "{error}");
+        let config = validate(&parsed("[database]\nurl = 'postgres://me:hun%2Fter2@db/keel'\n")).unwrap();
         assert!(!format!("{config:?}").contains("ter2"), "X-02: a configuration may be logged");
     }
 }
