@@ -137,7 +137,11 @@ fn the_pure_wing_never_awaits_reads_a_clock_or_does_io() {
 #[test]
 fn nothing_is_printed_past_the_one_output_module() {
     // println! and eprintln! panic when the reader of the pipe is gone; a stop must not die of that (S-09).
-    for (name, text) in rust_files().into_iter().filter(|(name, _)| !is_test_file(name)) {
+    // The commands of the simulation and the crash test are tests themselves, and stop nothing.
+    let is_test = |name: &str| {
+        is_test_file(name) || ["proof", "crashtest"].iter().any(|of| name.starts_with(&format!("crates/{of}/src/bin/")))
+    };
+    for (name, text) in rust_files().into_iter().filter(|(name, _)| !is_test(name)) {
         for (number, line) in product_part(&text).lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for word in ["println!(", "eprintln!(", "print!(", "eprint!("] {

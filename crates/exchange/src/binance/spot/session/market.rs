@@ -17,6 +17,7 @@ use crate::{ExchangeError, FeedSink, Subscription};
 use keel_model::{FeedState, InstrumentId, Instruments, MarketEvent, StreamKind};
 use std::collections::BTreeMap;
 
+mod check;
 mod state;
 use state::{Instrument, Streams};
 
@@ -389,6 +390,10 @@ impl Core {
         let MarketEvent::BookSnapshot(snapshot) = event else { return };
         let Some(one) = self.streams.instrument_mut(id) else { return };
         one.is_snapshot_asked = false;
+        if one.sync.is_live() || !one.wants_depth {
+            // Asked for to be compared with.
+            return self.streams.compare(snapshot, now);
+        }
         match one.sync.snapshot(snapshot.last_update_id) {
             Join::Unwanted => {}
             Join::TooOld => one.retry_snapshot(now, true),
@@ -408,11 +413,16 @@ impl Core {
         }
     }
 
-    /// A stream that is silent for longer than its own pace lets expect is subscribed anew, then the connection is renewed;
+    /// A stream that is silent for longer than its own pace lets expect, or that the venue's book has left behind, is subscribed anew, then the connection is renewed;
     /// each time the patience doubles (N-07).
     fn watch_silence(&mut self, now: Now, out: &mut Vec<Action>, sink: &dyn FeedSink) {
         let Some(id) = self.current.as_ref().filter(|link| link.is_open()).map(|link| link.id) else { return };
-        let silent = self.streams.silent(&self.config, now);
+        for instrument in self.streams.to_compare(&self.config, now) {
+            out.push(Action::FetchSnapshot(instrument));
+        }
+        let mut silent = self.streams.silent(&self.config, now);
+        let behind: Vec<usize> = self.streams.left_behind(now).filter(|at| !silent.contains(at)).collect();
+        silent.extend(behind);
         let mut must_renew = false;
         for at in silent {
             self.counts.silences += 1;

@@ -80,6 +80,15 @@ impl BookSync {
         matches!(self.state, State::Live { .. })
     }
 
+    /// The last update that was handed on; `None` while it is not in step.
+    #[must_use]
+    pub const fn last_update_id(&self) -> Option<u64> {
+        match self.state {
+            State::Live { last_update_id, .. } => Some(last_update_id),
+            State::Idle | State::Buffering => None,
+        }
+    }
+
     /// Does it wait for a snapshot?
     #[must_use]
     pub const fn is_buffering(&self) -> bool {

@@ -2,11 +2,12 @@
 
 use super::super::sync::BookSync;
 use super::super::{Action, Now, ms};
+use super::check::Check;
 use crate::binance::spot::codec::encode::StreamName;
 use crate::binance::spot::config::StreamConfig;
 use crate::{FeedSink, Subscription};
 use keel_model::ids::Symbol;
-use keel_model::{FeedState, InstrumentId, Instruments, TopOfBook, Trade};
+use keel_model::{FeedState, InstrumentId, Instruments, Level, TopOfBook, Trade};
 
 /// First and longest pause between two questions for a snapshot of one book.
 const SNAPSHOT_PAUSE_MS: (u64, u64) = (200, 10_000);
@@ -31,6 +32,8 @@ pub(super) struct Instrument {
     snapshot_mono_ns: u64,
     pub(super) snapshot_failures: u32,
     last_top_update_id: u64,
+    /// The best bid and ask that were told last.
+    pub(super) last_top: Option<(Level, Level)>,
     last_trade_id: u64,
     silent_count: u32,
 }
@@ -68,6 +71,7 @@ impl Instrument {
             return false;
         }
         self.last_top_update_id = top.update_id;
+        self.last_top = Some((top.bid, top.ask));
         true
     }
 
@@ -88,16 +92,17 @@ impl Instrument {
 
 /// One stream of one instrument.
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     instrument: usize,
-    name: StreamName,
+    pub(super) name: StreamName,
     /// Since when it should deliver: the subscription's acknowledgement; `None` before.
-    since_mono_ns: Option<u64>,
-    heard_mono_ns: u64,
+    pub(super) since_mono_ns: Option<u64>,
+    pub(super) heard_mono_ns: u64,
     interval_ns: u64,
     stage: u32,
-    is_silent: bool,
+    pub(super) is_silent: bool,
     is_heard_on_next: bool,
+    pub(super) check: Check,
 }
 
 /// All instruments and streams of a session.
@@ -134,6 +139,7 @@ impl Streams {
                 snapshot_mono_ns: 0,
                 snapshot_failures: 0,
                 last_top_update_id: 0,
+                last_top: None,
                 last_trade_id: 0,
                 silent_count: 0,
             });
@@ -156,6 +162,7 @@ impl Streams {
                     stage: 0,
                     is_silent: false,
                     is_heard_on_next: false,
+                    check: Check::default(),
                 });
             }
             *place = Some((at, columns));
@@ -210,6 +217,9 @@ impl Streams {
         stream.heard_mono_ns = now.mono_ns;
         stream.is_heard_on_next |= is_next;
         stream.stage = 0;
+        if stream.check.count != 0 {
+            stream.check = Check::default();
+        }
         let was_silent = stream.is_silent;
         if was_silent {
             stream.is_silent = false;
@@ -238,11 +248,26 @@ impl Streams {
         self.streams.iter().enumerate().filter(|(_, stream)| is_over(stream)).map(|(at, _)| at).collect()
     }
 
+    /// Every stream with the instrument that it is of.
+    pub(super) fn with_instruments(&mut self) -> impl Iterator<Item = (&mut Stream, &Instrument)> {
+        let instruments = &self.instruments;
+        self.streams.iter_mut().filter_map(|stream| {
+            let one = instruments.get(stream.instrument)?;
+            Some((stream, one))
+        })
+    }
+
+    /// How far the comparisons of each stream have come.
+    pub(super) fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.streams.iter().map(|stream| &stream.check)
+    }
+
     /// A stream is silent: says so, and answers whether the connection should be renewed (else: subscribe anew).
     pub(super) fn escalate(&mut self, at: usize, now: Now, sink: &dyn FeedSink) -> bool {
         let Some(stream) = self.streams.get_mut(at) else { return false };
         stream.since_mono_ns = Some(now.mono_ns);
         stream.stage = stream.stage.saturating_add(1);
+        stream.check = Check::default();
         let renew = stream.stage % 2 == 0;
         let was_silent = std::mem::replace(&mut stream.is_silent, true);
         if let Some(one) = self.instruments.get_mut(stream.instrument) {
@@ -280,12 +305,14 @@ impl Streams {
             stream.since_mono_ns = None;
             stream.heard_mono_ns = 0;
             stream.is_silent = false;
+            stream.check = Check::default();
         }
         for one in &mut self.instruments {
             one.sync.stop();
             one.is_snapshot_asked = false;
             one.snapshot_failures = 0;
             one.last_top_update_id = 0;
+            one.last_top = None;
             one.last_trade_id = 0;
             one.silent_count = 0;
             one.set_state(FeedState::Down, now, sink);

@@ -7,6 +7,8 @@ use keel_marketdata::OrderBook;
 use keel_model::{Level, Timestamp};
 use parking_lot::Mutex;
 
+mod quiet;
+
 #[derive(Debug, Default)]
 struct Seen {
     events: Mutex<Vec<MarketEvent>>,
@@ -316,7 +318,10 @@ fn n09_a_roll_over_has_the_new_connection_up_before_the_old_one_goes_and_tells_e
     let mut script = Script::live(StreamConfig { lifetime_ms: 60_000, silence_max_ms: 600_000, ..config() });
     script.delta(LinkId(1), 101, 110);
     let opened = script.run_until(61_200, &[LinkId(1)]);
-    assert_eq!(opened.iter().map(|(_, action)| action).collect::<Vec<_>>(), [&Action::Connect(LinkId(2))]);
+    let opened = opened.iter().map(|(_, action)| action);
+    // Streams that are quiet for so long are compared over REST.
+    let opened: Vec<_> = opened.filter(|action| !matches!(action, Action::FetchSnapshot(_))).collect();
+    assert_eq!(opened, [&Action::Connect(LinkId(2))]);
     script.connected(LinkId(2));
     script.sink.delta_ids();
     script.sink.states();
@@ -430,7 +435,8 @@ fn n05_a_dead_connection_is_closed_and_replaced() {
     let mut script = Script::live(config());
     let actions = script.run_until(12_000, &[]);
     let kinds: Vec<&Action> = actions.iter().map(|(_, action)| action).collect();
-    assert_eq!(kinds, [&Action::Ping(LinkId(1)), &Action::Close(LinkId(1)), &Action::Connect(LinkId(2))]);
+    let compared = Action::FetchSnapshot(BTC);
+    assert_eq!(kinds, [&Action::Ping(LinkId(1)), &compared, &Action::Close(LinkId(1)), &Action::Connect(LinkId(2))]);
     assert_eq!(script.sink.states(), [FeedState::Down]);
 }
 
