@@ -8,6 +8,7 @@ use keel_model::{
     OrderType, TradeId,
 };
 
+mod edges;
 mod guards;
 mod properties;
 
