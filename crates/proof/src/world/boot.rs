@@ -77,6 +77,11 @@ impl World<'_> {
         let Some(records) = process.records.take() else { return };
         process.engine.recover(records, now, &mut process.out);
         self.work_off(bot);
+        self.quote(bot);
+    }
+
+    /// A best bid and ask of each instrument.
+    pub(super) fn quote(&mut self, bot: usize) {
         for instrument in Self::instrument_ids() {
             let level = |mantissa| Level {
                 price: Price::new(mantissa, 2).unwrap_or(Price::ZERO),

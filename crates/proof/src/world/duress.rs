@@ -4,7 +4,7 @@
 //! Invariants: without duress nothing here draws a random number; what a clogged connection carries is late, never lost.
 
 use super::{Happening, Wire, World};
-use crate::coverage::CrashPoint;
+use crate::coverage::{CrashPoint, Met};
 use crate::kit::BOTS;
 use keel_sim::{Fault, FaultPlan};
 
@@ -39,6 +39,8 @@ pub struct Asked {
     pub cancels: u64,
     /// Connects of account streams.
     pub connects: u64,
+    /// Orders that the venue had accepted when it came back.
+    pub accepted_before: u64,
     /// The most requests within any one minute of it.
     pub requests_per_min_max: u64,
     minute: u64,
@@ -94,15 +96,18 @@ impl World<'_> {
         if self.duress.is_clogged {
             self.at(900, Happening::Duress);
         }
-        if self.duress.outage.is_some() {
+        if let Some(outage) = self.duress.outage {
             self.at(OUTAGE_FROM_MS, Happening::Duress);
+            self.at(OUTAGE_FROM_MS + outage.minutes * 60_000, Happening::Duress);
         }
     }
 
     /// What is to be met begins, or begins again.
     pub(super) fn strike(&mut self) {
-        if self.outage().is_some_and(|outage| outage.is_whole) {
-            self.break_streams_off();
+        match self.outage() {
+            Some(outage) if outage.is_whole => self.break_streams_off(),
+            Some(_) => {}
+            None => self.end_outage(),
         }
         if self.duress.is_clogged {
             self.clog();
@@ -114,6 +119,15 @@ impl World<'_> {
     fn outage(&self) -> Option<Outage> {
         let until_ms = |outage: &Outage| OUTAGE_FROM_MS + outage.minutes * 60_000;
         self.duress.outage.filter(|outage| (OUTAGE_FROM_MS..until_ms(outage)).contains(&self.now_ms))
+    }
+
+    /// The venue is back; quotes are fresh again.
+    fn end_outage(&mut self) {
+        self.asked.accepted_before = self.coverage.count(Met::OrdersAccepted);
+        for bot in 0..BOTS {
+            self.set_process_clock(bot);
+            self.quote(bot);
+        }
     }
 
     fn break_streams_off(&mut self) {
