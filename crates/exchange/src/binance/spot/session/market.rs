@@ -417,7 +417,7 @@ impl Core {
     /// each time the patience doubles (N-07).
     fn watch_silence(&mut self, now: Now, out: &mut Vec<Action>, sink: &dyn FeedSink) {
         let Some(id) = self.current.as_ref().filter(|link| link.is_open()).map(|link| link.id) else { return };
-        for instrument in self.streams.to_compare(&self.config, now) {
+        for instrument in self.streams.ask_to_compare(&self.config, now) {
             out.push(Action::FetchSnapshot(instrument));
         }
         let mut silent = self.streams.silent(&self.config, now);

@@ -30,7 +30,7 @@ pub(super) struct Check {
 
 impl Streams {
     /// Instruments whose book is to be asked for, because a stream of it is quiet.
-    pub(super) fn to_compare(&mut self, config: &StreamConfig, now: Now) -> Vec<InstrumentId> {
+    pub(super) fn ask_to_compare(&mut self, config: &StreamConfig, now: Now) -> Vec<InstrumentId> {
         let mut asked: Vec<InstrumentId> = Vec::new();
         for (stream, one) in self.with_instruments().filter(|(_, one)| one.state == FeedState::Live) {
             let check = &mut stream.check;
