@@ -185,7 +185,7 @@ impl JournalImage {
         if keel_model::mutant!(52, true, false) {
             self.bytes.truncate(found.end.offset.max(SEGMENT_HEADER));
         }
-        // What the head names must not be lost after it.
+        // As `open_end` does: what the head vouches for is durable before the head is.
         self.synced = self.bytes.len();
         (self.sequence, self.chain) = (found.end.sequence, found.end.chain);
         let last = self.head.as_ref().map_or(0, |head| head.epoch);
@@ -213,6 +213,20 @@ impl JournalImage {
 mod tests {
     use super::*;
     use keel_model::{Command, Timestamp};
+
+    #[test]
+    fn p_16_what_a_start_found_and_vouches_for_is_not_lost_with_the_power_after_it() {
+        let mut image = JournalImage::new(1, Durability::Power);
+        image.open(&mut |_| Ok(())).unwrap();
+        image.append(&record(1)).unwrap();
+        // Written, not synced: the process dies, the system goes on.
+        image.write();
+        image.end_process();
+        assert_eq!(image.open(&mut |_| Ok(())).unwrap().records, 1);
+        image.lose_power(Tear::Everything);
+        let opened = image.open(&mut |_| Ok(())).unwrap();
+        assert_eq!((opened.epoch, opened.records), (3, 1));
+    }
 
     fn record(number: u64) -> Record {
         Record::Command(Timestamp::from_ms(number), Command::EmergencyStop("x".repeat(number as usize % 900)))

@@ -372,7 +372,7 @@ fn cut_off(disk: &dyn Disk, torn: Option<&Torn>) -> Result<(), StoreError> {
     zero().map_err(|error| StoreError::io("cut off the torn end of", &torn.path, &error))
 }
 
-/// Opens the segment that the next batch goes to; makes the first one in a fresh folder.
+/// Opens the segment that the next batch goes to, with what is in it durable; makes the first one in a fresh folder.
 fn open_end(options: &JournalOptions, folder: &Path, found: &Scan) -> Result<(File, End), StoreError> {
     let mut end = found.end.clone();
     let is_first = end.segment == 0;
@@ -389,6 +389,11 @@ fn open_end(options: &JournalOptions, folder: &Path, found: &Scan) -> Result<(Fi
             .map_err(|error| StoreError::io("write", &path, &error))?;
         sync_folder(folder)?;
         end.offset = SEGMENT_HEADER;
+    } else {
+        // Of a process that died, the last batches may be in the system's memory only. The head is about to vouch for them:
+        // without this, a loss of power would turn them into durable records that are gone. The name of the segment is
+        // durable before anything is in it (`Writer::roll`).
+        options.disk.sync_data(&file).map_err(|error| StoreError::io("sync", &path, &error))?;
     }
     Ok((file, end))
 }

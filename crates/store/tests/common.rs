@@ -8,10 +8,13 @@ use keel_model::{
 use keel_store::disk::{Disk, SystemDisk};
 use keel_store::{Durability, Journal, JournalOptions, Record};
 use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -136,5 +139,57 @@ impl Disk for FaultyDisk {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         SystemDisk.sync_data(file)
+    }
+}
+
+/// A disk that knows what of each file is on stable storage. Once cut, only the thread that made it still reaches that.
+#[derive(Debug)]
+pub(crate) struct LosingDisk {
+    maker: ThreadId,
+    is_cut: AtomicBool,
+    stable: Mutex<BTreeMap<u64, Vec<u8>>>,
+}
+
+impl LosingDisk {
+    pub(crate) fn new() -> Self {
+        Self { maker: std::thread::current().id(), is_cut: AtomicBool::new(false), stable: Mutex::default() }
+    }
+
+    /// From now on the writer's thread can make nothing durable.
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    /// What `folder` looks like when the power is back: segments as they were synced, the rest (which is synced with each
+    /// change) as it is.
+    pub(crate) fn lose_power(&self, folder: &Path, to: &Path) {
+        snapshot_of(folder, to);
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|it| it == "seg") {
+                let known = self.stable.lock().get(&path.metadata().unwrap().ino()).cloned().unwrap_or_default();
+                std::fs::write(to.join(path.file_name().unwrap()), known).unwrap();
+            }
+        }
+    }
+}
+
+impl Disk for LosingDisk {
+    fn reserve(&self, file: &File, bytes: u64) -> io::Result<()> {
+        SystemDisk.reserve(file, bytes)
+    }
+
+    fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        SystemDisk.write_all_at(file, bytes, offset)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        if self.is_cut.load(Ordering::SeqCst) && std::thread::current().id() != self.maker {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).unwrap()];
+        std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 0)?;
+        self.stable.lock().insert(file.metadata()?.ino(), bytes);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! D-04, P-16, P-21, X-20: every single change of every byte of a small journal is seen, or is a torn tail that loses nothing
 //! but what was never called durable; the way out of a damaged journal; foreign, newer and empty folders.
 
-use crate::common::{FaultyDisk, SOON, accepted, intent, options, put, small_journal, snapshot_of};
+use crate::common::{FaultyDisk, LosingDisk, SOON, accepted, intent, options, put, small_journal, snapshot_of};
 use keel_model::Timestamp;
 use keel_store::record::SnapshotMarker;
 use keel_store::salvage::salvage;
@@ -238,5 +238,30 @@ fn d_02_d_09_a_failed_sync_leaves_a_journal_that_opens_again_and_holds_what_was_
     let (journal, recovered) = Journal::open(options(folder.path())).unwrap();
     let found: Vec<Record> = recovered.records.into_iter().map(|entry| entry.record).collect();
     assert!(found.starts_with(&[intent(1)]) && found.len() <= 2, "what was called durable is there");
+    journal.close(SOON).unwrap();
+}
+
+#[test]
+fn p_16_what_a_start_vouches_for_survives_a_loss_of_power_right_after_it() {
+    let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let disk = Arc::new(LosingDisk::new());
+    let with_disk = || JournalOptions { disk: disk.clone(), ..options(folder.path()) };
+    let (journal, _) = Journal::open(with_disk()).unwrap();
+    put(&journal, &intent(1));
+    // Written, never synced, and the process is gone: only the system's memory holds it.
+    disk.cut();
+    assert!(journal.append(&intent(2)).unwrap().wait_blocking(SOON).is_err());
+    assert!(journal.close(SOON).is_err());
+    disk.lose_power(folder.path(), &after.path().join("before"));
+    let before = read_all(&after.path().join("before")).unwrap();
+    assert_eq!(before.len(), 1, "the test loses what was not synced");
+    // The next start reads it and vouches for it. Then the power goes, before the writer has done anything.
+    let (journal, recovered) = Journal::open(with_disk()).unwrap();
+    assert_eq!(recovered.records_total, 2);
+    disk.lose_power(folder.path(), &after.path().join("after"));
+    drop(journal);
+    let (journal, recovered) = Journal::open(options(&after.path().join("after"))).unwrap();
+    let found: Vec<Record> = recovered.records.into_iter().map(|entry| entry.record).collect();
+    assert_eq!((found, recovered.epoch), (vec![intent(1), intent(2)], 3));
     journal.close(SOON).unwrap();
 }
