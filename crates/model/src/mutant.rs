@@ -4,7 +4,7 @@
 //! Invariant: at most one mutant is active on a thread, and none unless somebody chose it there.
 
 #[cfg(feature = "mutants")]
-std::thread_local! {
+thread_local! {
     static ACTIVE: std::cell::Cell<u16> = const { std::cell::Cell::new(0) };
 }
 

@@ -129,6 +129,8 @@ pub(crate) struct Process {
     pub(crate) states: VecDeque<FeedState>,
     pub(crate) is_account_live: bool,
     pub(crate) is_started: bool,
+    /// What the venue has answered since this start: open orders, balances, trades of either instrument.
+    pub(crate) answered: [bool; 4],
     /// A comparison with the venue was begun after the faults stopped, and it came to its end.
     pub(crate) is_compared: bool,
     pub(crate) is_comparing: bool,
@@ -172,6 +174,7 @@ impl Process {
             states: VecDeque::new(),
             is_account_live: false,
             is_started: false,
+            answered: [false; 4],
             is_compared: false,
             is_comparing: false,
             venue_clock: VenueClock::new(clock.clone()),
@@ -188,6 +191,19 @@ impl Process {
             waiting: VecDeque::new(),
             is_disk_busy: false,
         })
+    }
+
+    /// Takes note of what the venue has answered since this start.
+    pub(crate) fn note_answer(&mut self, event: &ExecutionEvent) {
+        let at = match event {
+            ExecutionEvent::OpenOrders(None, _) => 0,
+            ExecutionEvent::Balances { complete: true, .. } => 1,
+            ExecutionEvent::FillsOf { instrument, .. } => 2 + instrument.0 as usize,
+            _ => return,
+        };
+        if let Some(answered) = self.answered.get_mut(at) {
+            *answered = true;
+        }
     }
 
     pub(crate) fn quiet(&self) {

@@ -384,7 +384,8 @@ impl<'k> World<'k> {
             return None;
         }
         let jitter_ms = self.plan.jitter_ms_max;
-        let lag_ms = self.rng.below(self.plan.lag_ms_max - jitter_ms + 1);
+        let lag_ms_max = self.plan.lag_ms_max - jitter_ms;
+        let lag_ms = if self.plan.is_edge { lag_ms_max } else { self.rng.below(lag_ms_max + 1) };
         Some(ReadView { lag: Duration::from_millis(lag_ms), jitter_ms, salt: self.plan.recv_window_ms })
     }
 

@@ -6,6 +6,9 @@
 
 use crate::rng::Rng;
 
+/// How much less than promised replicas lag, so that steps of the venue's clock do not break the promise; unit: milliseconds.
+const LAG_MARGIN_MS: u64 = 300;
+
 /// One kind of fault. The order is that of [`Fault::ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -143,6 +146,8 @@ pub struct FaultPlan {
     pub chance_ppm: [u64; Fault::COUNT],
     /// Does the venue break its promises in this run?
     pub is_byzantine: bool,
+    /// Is what is late or lags always as late as its bound allows? Wrong margins show in such runs alone.
+    pub is_edge: bool,
     /// How late a late request or answer is at most; unit: milliseconds.
     pub late_ms_max: u64,
     /// How far a lagging replica is behind at most; unit: milliseconds.
@@ -175,10 +180,11 @@ impl FaultPlan {
             }
         }
         let between = |rng: &mut Rng, low: u64, high: u64| low + rng.below(high - low + 1);
-        let lag_ms_max = rng.below(lag_bound_ms.saturating_sub(300));
-        Self {
+        let lag_ms_max = rng.below(lag_bound_ms.saturating_sub(LAG_MARGIN_MS));
+        let plan = Self {
             chance_ppm,
             is_byzantine,
+            is_edge: false,
             late_ms_max: between(rng, 100, 9_000),
             lag_ms_max,
             jitter_ms_max: if rng.below(2) == 0 { 0 } else { rng.below(lag_ms_max + 1) },
@@ -190,7 +196,26 @@ impl FaultPlan {
             recv_window_ms: between(rng, 1_000, 4_000),
             faults_ms: between(rng, 4_000, 14_000),
             crashes_max: rng.below(4),
+        };
+        if rng.below(12) == 0 { plan.at_the_edge(rng, lag_bound_ms) } else { plan }
+    }
+
+    /// Requests that arrive right before they expire, answers and reports that are lost, replicas that lag as far as they may
+    /// (and further, if the venue breaks its promises): what a fence has to get right to the millisecond.
+    fn at_the_edge(mut self, rng: &mut Rng, lag_bound_ms: u64) -> Self {
+        let often = [Fault::LateRequest, Fault::LoseAnswer, Fault::LoseReport];
+        for fault in often {
+            self.set_chance(fault, 200_000 + rng.below(500_000));
         }
+        self.set_chance(Fault::Lag, 900_000);
+        if self.is_byzantine {
+            self.set_chance(Fault::LagBeyond, 700_000);
+        }
+        self.is_edge = true;
+        (self.lag_ms_max, self.jitter_ms_max) = (lag_bound_ms.saturating_sub(LAG_MARGIN_MS + 1), 0);
+        self.recv_window_ms = 2_500 + rng.below(1_501);
+        self.late_ms_max = self.recv_window_ms;
+        self
     }
 
     /// The chance of a kind, in a million.
@@ -226,6 +251,7 @@ impl FaultPlan {
         }
         with(&|plan| plan.lag_ms_max = 0);
         with(&|plan| plan.jitter_ms_max = 0);
+        with(&|plan| plan.is_edge = false);
         with(&|plan| plan.skew_ms = 0);
         with(&|plan| plan.sync_ms = 0);
         plans

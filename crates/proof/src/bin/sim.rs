@@ -1,7 +1,8 @@
 //! `cargo run --release -p keel-proof --bin sim -- SEEDS [--from N] [--threads N]`: runs the simulation test on all cores, tells
-//! what was covered, and prints the smallest transcript of the first seed that fails. `--seed N` tells one run.
+//! what was covered, and prints the smallest transcript of the first seed that fails. `--seed N` tells one run. `--twice` runs
+//! each seed once more, and it must come to the same trace.
 //!
-//! Exit code 1 when a seed fails or, over 100,000 seeds or more, when something was never met.
+//! Exit code 1 when a seed fails, when a second run differs or, over 100,000 seeds or more, when something was never met.
 
 use keel_proof::shrink::shrink;
 use keel_proof::{Coverage, Kit, Violation, World};
@@ -19,11 +20,12 @@ struct Options {
     from: u64,
     threads: usize,
     one: Option<u64>,
+    is_twice: bool,
 }
 
 fn options() -> Result<Options, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { seeds: 10_000, from: 0, threads: cores, one: None };
+    let mut options = Options { seeds: 10_000, from: 0, threads: cores, one: None, is_twice: false };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = |name: &str| -> Result<u64, String> {
@@ -34,6 +36,7 @@ fn options() -> Result<Options, String> {
             "--from" => options.from = number("--from")?,
             "--threads" => options.threads = usize::try_from(number("--threads")?).unwrap_or(1).max(1),
             "--seed" => options.one = Some(number("--seed")?),
+            "--twice" => options.is_twice = true,
             text => {
                 options.seeds = text.replace([',', '_'], "").parse().map_err(|_| format!("'{text}' is no number"))?
             }
@@ -48,6 +51,7 @@ struct Totals {
     failures: BTreeMap<u64, Violation>,
     happenings: u64,
     world_ms: u64,
+    trace: u64,
 }
 
 /// Runs batches of seeds until none is left.
@@ -62,6 +66,14 @@ fn work(options: &Options, next: &AtomicU64) -> Result<Totals, String> {
         for seed in first..(first + BATCH).min(options.seeds) {
             let seed = options.from + seed;
             let world = World::run(&kit, seed)?;
+            if options.is_twice {
+                let again = World::run(&kit, seed)?;
+                if (again.trace(), again.size()) != (world.trace(), world.size()) {
+                    let what = format!("trace {:016x}, then {:016x}", world.trace(), again.trace());
+                    totals.failures.insert(seed, Violation { invariant: "same seed, same run", what });
+                }
+            }
+            totals.trace = totals.trace.wrapping_add(world.trace());
             totals.coverage.add(world.coverage());
             let (happenings, world_ms) = world.size();
             totals.happenings += happenings;
@@ -91,6 +103,7 @@ fn run_all(options: &Options) -> Result<(Totals, f64), String> {
         totals.failures.extend(part.failures);
         totals.happenings += part.happenings;
         totals.world_ms += part.world_ms;
+        totals.trace = totals.trace.wrapping_add(part.trace);
     }
     Ok((totals, begun.elapsed().as_secs_f64()))
 }
@@ -123,13 +136,14 @@ fn run() -> Result<bool, String> {
     }
     let missing = totals.coverage.rows().iter().filter(|(_, count)| *count == 0).count();
     println!(
-        "{} seeds in {seconds:.1} s on {} threads: {:.0} seeds/s, {:.1} million happenings, {:.1} days in the world, {} violations, {missing} rows never met",
+        "{} seeds in {seconds:.1} s on {} threads: {:.0} seeds/s, {:.1} million happenings, {:.1} days in the world, {} violations, {missing} rows never met, traces {:016x}",
         options.seeds,
         options.threads,
         options.seeds as f64 / seconds,
         totals.happenings as f64 / 1e6,
         totals.world_ms as f64 / 86_400_000.0,
         totals.failures.len(),
+        totals.trace,
     );
     let mut kinds: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for (seed, violation) in &totals.failures {

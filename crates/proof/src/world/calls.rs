@@ -87,8 +87,13 @@ impl World<'_> {
         self.mix(&wire.params);
         let epoch = self.bots[bot].epoch;
         if !self.strikes(Fault::LoseRequest) {
+            let window_ms = self.plan.recv_window_ms;
             let is_late = is_placement && self.strikes(Fault::LateRequest);
-            let delay_ms = if is_late { self.between(50, self.plan.late_ms_max) } else { self.between(2, 40) };
+            let delay_ms = match (is_late, self.plan.is_edge) {
+                (true, true) => self.between(window_ms.saturating_sub(150), window_ms),
+                (true, false) => self.between(50, self.plan.late_ms_max),
+                _ => self.between(2, 40),
+            };
             self.carry(bot, Pipe::Requests, delay_ms, Happening::Arrive(bot, epoch, at, request, wire));
         }
         if is_placement {
@@ -137,21 +142,18 @@ impl World<'_> {
             }
             Ask::Fills { instrument, since } => {
                 let symbol = self.symbol(*instrument);
-                if call.stage == Stage::Learn {
-                    let unknown = call.trades.iter().map(|(order, ..)| *order);
-                    let from = unknown.filter(|order| !process.order_ids.is_known(*order)).min()?;
-                    signed(&|query| {
-                        calls::orders_page(query, symbol, u64::try_from(from).unwrap_or_default());
-                        Ok(())
-                    })?;
-                    ("GET", calls::ALL_ORDERS, None)
-                } else {
-                    signed(&|query| {
-                        calls::trades_page(query, symbol, *since, None);
-                        Ok(())
-                    })?;
-                    ("GET", calls::MY_TRADES, None)
-                }
+                let is_learnt = call.stage != Stage::Learn;
+                let mut unknown = call.trades.iter().map(|(order, ..)| *order).collect::<Vec<_>>();
+                unknown.retain(|order| !process.order_ids.is_known(*order));
+                let first = if is_learnt { None } else { Some(unknown.into_iter().min()?) };
+                signed(&|query| {
+                    match first {
+                        Some(first) => calls::orders_page(query, symbol, u64::try_from(first).unwrap_or_default()),
+                        None => calls::trades_page(query, symbol, *since, None),
+                    }
+                    Ok(())
+                })?;
+                ("GET", if is_learnt { calls::MY_TRADES } else { calls::ALL_ORDERS }, None)
             }
             Ask::Balances => {
                 signed(&|query| {
@@ -278,8 +280,7 @@ impl World<'_> {
     }
 
     fn main_answered(&mut self, bot: usize, at: usize, answer: &FaceAnswer, wall: Timestamp) {
-        let symbols = &self.kit.symbols;
-        let (status, body) = (answer.status, answer.body.as_bytes());
+        let (symbols, status, body) = (&self.kit.symbols, answer.status, answer.body.as_bytes());
         let Some(process) = &mut self.bots[bot].process else { return };
         let Some(mut call) = process.calls[at].take() else { return };
         let event = match &call.ask {
@@ -318,12 +319,11 @@ impl World<'_> {
                 }
                 ExecutionEvent::OpenOrders(*instrument, orders)
             }),
-            Ask::Fills { .. } if status == 200 => {
+            Ask::Fills { instrument, since } if status == 200 => {
                 if call.stage == Stage::Learn {
                     for (order, id) in answers::order_ids(body).unwrap_or_default() {
                         process.order_ids.learn_number(order, id);
                     }
-                    call.trades.retain(|_| true);
                 } else if let Ok(trades) = answers::my_trades(body, symbols) {
                     call.trades = trades;
                     let is_known = |(order, ..): &(i64, i64, _)| process.order_ids.is_known(*order);
@@ -333,9 +333,8 @@ impl World<'_> {
                         return self.send(bot, at);
                     }
                 }
-                let Ask::Fills { instrument, since } = call.ask else { return };
                 let fills = call.trades.iter().map(|(order, _, fill)| (process.order_ids.get(*order), *fill)).collect();
-                Some(ExecutionEvent::FillsOf { instrument, since, fills })
+                Some(ExecutionEvent::FillsOf { instrument: *instrument, since: *since, fills })
             }
             Ask::Balances if status == 200 => answers::account(body).ok().map(|(balances, _)| {
                 ExecutionEvent::Balances { complete: true, balances, ts_event: call.time.unwrap_or_default() }

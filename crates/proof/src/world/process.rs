@@ -226,6 +226,9 @@ impl World<'_> {
         if is_kept && !matches!(event, ExecutionEvent::Armed(_)) {
             self.append(bot, &Record::Execution(now, event.clone()));
         }
+        if let Some(process) = &mut self.bots[bot].process {
+            process.note_answer(&event);
+        }
         let is_start = self.bots[bot].process.as_ref().is_some_and(|process| !process.is_started);
         let is_part_of_start = is_start
             && matches!(
@@ -284,6 +287,10 @@ impl World<'_> {
             return;
         }
         process.is_started = true;
+        let answered = process.answered;
+        if answered.contains(&false) {
+            self.bad("I2", format!("bot {bot} trades before the venue has answered everything: {answered:?}"));
+        }
         let command = Command::Start;
         self.append(bot, &Record::Command(now, command.clone()));
         self.note(|| format!("bot {bot} starts to trade"));
