@@ -71,3 +71,8 @@ plans CASES="100000":
 # What one order costs from the first thousands to the millionth of one session.
 bench-orders:
     cargo bench -p keel-engine --bench orders
+
+# Changed variants of risk, execution and journal by cargo-mutants: a random sample, built together, each tested. The figure of
+# BENCHMARKS.md: `just cargo-mutants --second keel-engine`.
+cargo-mutants *ARGS:
+    python3 tests/mutants/sample.py {{ARGS}}
