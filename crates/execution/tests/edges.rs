@@ -7,8 +7,8 @@ use keel_model::instrument::LotRule;
 use keel_model::parent::{Bracket, Oco, ParentId, Twap};
 use keel_model::{
     Asset, ClientOrderId, ExecutionEvent, InlineStr, Instrument, InstrumentId, InstrumentKind, InstrumentStatus,
-    NewOrder, NotSentReason, Notional, OrderIntent, OrderPurpose, Price, Quantity, QueryOutcome, Side, StrategyId, SubmitOutcome,
-    Timestamp, UnknownReason,
+    NewOrder, NotSentReason, Notional, OrderIntent, OrderPurpose, Price, Quantity, QueryOutcome, Side, StrategyId,
+    SubmitOutcome, Timestamp, UnknownReason,
 };
 use std::time::Duration;
 
@@ -150,7 +150,11 @@ fn the_last_slice_of_a_twap_comes_again_after_a_quarter_of_an_interval() {
     book.create(parent, StrategyId(0), plan.into(), START);
     assert_eq!(placed(&mut book, parent, &orders, 0), [quantity("5")]);
     assert!(placed(&mut book, parent, &orders, 9_999).is_empty(), "each slice once");
-    assert_eq!(placed(&mut book, parent, &orders, 10_000), [quantity("10")], "nothing has filled, so all of it is late");
+    assert_eq!(
+        placed(&mut book, parent, &orders, 10_000),
+        [quantity("10")],
+        "nothing has filled, so all of it is late"
+    );
     assert!(placed(&mut book, parent, &orders, 12_499).is_empty());
     assert_eq!(placed(&mut book, parent, &orders, 12_500), [quantity("10")], "the last one may come again");
 }

@@ -173,3 +173,19 @@ impl StoreError {
         Self::Corrupt { path: path.to_path_buf(), offset: offset as u64, cause: cause.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d_02_after_a_failed_write_nobody_may_say_that_the_record_is_not_there() {
+        let poisoned = StoreError::Poisoned { cause: "sync failed".into() };
+        assert!(!poisoned.is_outcome_known() && !poisoned.is_retryable());
+        let other = StoreError::io("write", Path::new("x"), &std::io::Error::other("broken"));
+        assert!(!other.is_outcome_known());
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(StoreError::io("write", Path::new("x"), &full).is_outcome_known());
+        assert!(StoreError::Closed.is_outcome_known() && !StoreError::Closed.is_retryable());
+    }
+}

@@ -265,6 +265,9 @@ fn money_is_rounded_up_only_where_something_is_left() {
             assert_eq!(money_up(value, scale), Some(up), "{value} at {scale}");
         }
     }
+    let unit = 10i128.pow(18);
+    assert_eq!((money_up(100 * unit, 26), money_up(-100 * unit, 26)), (Some(100), Some(-100)), "wider than 64 bits");
+    assert_eq!((money_up(100 * unit + 1, 26), money_up(-100 * unit - 1, 26)), (Some(101), Some(-101)));
     assert_eq!(money_up(7, 6), Some(700));
     assert_eq!((units_within(799, 6), units_within(799, 8)), (7, 799));
     assert_eq!((units_within(799, 10), units_within(1, 11)), (79_900, 1_000));
