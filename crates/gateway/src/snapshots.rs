@@ -2,12 +2,14 @@
 //!
 //! The engine does nothing for it and waits for nothing; what is written is what a replay comes to, by construction. Only
 //! records that are durable are covered. One snapshot at a time; while one is made, the records for the next gather in the
-//! journal. Failures are told and tried again after as many records as a snapshot is due after: trading never waits.
+//! journal. Failures are told and tried again after as many records as a snapshot is due after: trading never waits. A snapshot
+//! is never worth a late stop: the last one has a limit, is given up when that has passed, and costs the next start a longer
+//! replay and nothing else.
 
 use crate::GatewayError;
 use crate::replay::{ReplayOptions, Replayed, encode, replay_journal};
 use keel_engine::Engine;
-use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
+use keel_lifecycle::{Clock, Deadline, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
 use keel_model::{Instruments, Timestamp};
 use keel_store::record::SnapshotMarker;
 use keel_store::snapshot::{Truncated, list_snapshots, sync_segment, truncate, write_snapshot};
@@ -109,9 +111,12 @@ pub fn take_snapshot(
         return Ok(None);
     }
     let Replayed { symbols, report, records, sequence, .. } = replayed;
+    let go_on = || if is_cut() { Err(GatewayError::Ended) } else { Ok(()) };
+    go_on()?;
     let state = engine.snapshot().map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
     let payload = encode(&symbols, &state)?;
     drop(state);
+    go_on()?;
     let header = SnapshotHeader {
         instance: author.instance,
         mode: author.mode.clone(),
@@ -124,10 +129,9 @@ pub fn take_snapshot(
         digest: engine.digest().to_string(),
     };
     drop(engine);
-    if is_cut() {
-        return Err(GatewayError::Ended);
-    }
+    go_on()?;
     sync_segment(folder, header.segment)?;
+    go_on()?;
     let path = write_snapshot(folder, &header, &payload)?;
     let truncated = truncate(folder, segments_kept)?;
     Ok(Some(SnapshotReport { path, header, bytes: payload.len(), records, truncated }))
@@ -135,25 +139,35 @@ pub fn take_snapshot(
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The run is over: one last snapshot, then end.
-    is_finishing: Mutex<bool>,
+    /// The run is over: one last snapshot until then, then end.
+    finish_until: Mutex<Option<Deadline>>,
     changed: Condvar,
     /// Give up what is being made.
     is_cut: AtomicBool,
-    has_ended: AtomicBool,
+}
+
+impl Shared {
+    fn is_cut(&self) -> bool {
+        self.is_cut.load(Ordering::SeqCst)
+    }
+
+    fn is_finishing(&self) -> bool {
+        self.finish_until.lock().is_some()
+    }
 }
 
 /// The thread that takes snapshots. Dropping it cuts what it is making.
 #[derive(Debug)]
 pub struct Snapshots {
     shared: Arc<Shared>,
+    clock: Clock,
     thread: Option<ThreadHandle<()>>,
 }
 
 impl Drop for Snapshots {
     fn drop(&mut self) {
         self.shared.is_cut.store(true, Ordering::SeqCst);
-        self.begin_finish();
+        self.begin_finish(Duration::ZERO);
     }
 }
 
@@ -161,32 +175,25 @@ impl Snapshots {
     /// Starts the thread.
     pub fn start(parts: SnapshotsParts) -> Result<Self, GatewayError> {
         let shared = Arc::new(Shared::default());
+        let clock = parts.clock.clone();
         let lease = parts.ledger.lease(LeaseKind::Thread, "store", "snapshots");
-        let own = shared.clone();
-        let thread = spawn_thread("snapshots", lease, move || {
-            priority::lower_current_thread();
-            Worker { parts, shared: own.clone() }.run();
-            own.has_ended.store(true, Ordering::SeqCst);
-        })
-        .map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
-        Ok(Self { shared, thread: Some(thread) })
+        let worker = Worker { parts: Arc::new(Mutex::new(parts)), shared: shared.clone() };
+        let thread = spawn_thread("snapshots", lease, move || worker.run())
+            .map_err(|error| GatewayError::Snapshot { cause: error.to_string() })?;
+        Ok(Self { shared, clock, thread: Some(thread) })
     }
 
-    /// The journal is closed: one last snapshot, then the thread ends.
-    pub fn begin_finish(&self) {
-        *self.shared.is_finishing.lock() = true;
+    /// The journal is closed: one last snapshot, at the priority of the caller and for `limit` at most, then the thread ends.
+    /// One that is being made beside the run is given up: the last one covers more.
+    pub fn begin_finish(&self, limit: Duration) {
+        self.shared.finish_until.lock().get_or_insert_with(|| self.clock.deadline(limit));
         self.shared.changed.notify_all();
-    }
-
-    /// No time is left: what is being made is given up. The next start replays more records instead.
-    pub fn cut(&self) {
-        self.shared.is_cut.store(true, Ordering::SeqCst);
     }
 
     /// Has the thread ended?
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.shared.has_ended.load(Ordering::SeqCst)
+        self.thread.as_ref().is_none_or(ThreadHandle::is_finished)
     }
 
     /// Waits for the thread after [`Self::has_ended`].
@@ -200,70 +207,90 @@ impl Snapshots {
 }
 
 struct Worker {
-    parts: SnapshotsParts,
+    parts: Arc<Mutex<SnapshotsParts>>,
     shared: Arc<Shared>,
 }
 
 impl Worker {
-    fn run(mut self) {
-        let mut tried = self.parts.covered;
+    fn run(self) {
+        let mut tried = self.parts.lock().covered;
         loop {
-            let is_finishing = {
-                let mut finishing = self.shared.is_finishing.lock();
-                if !*finishing {
-                    self.shared.changed.wait_for(&mut finishing, LOOK_INTERVAL);
+            let finish_until = {
+                let mut finish_until = self.shared.finish_until.lock();
+                if finish_until.is_none() {
+                    self.shared.changed.wait_for(&mut finish_until, LOOK_INTERVAL);
                 }
-                *finishing
+                finish_until.clone()
             };
-            let written = self.parts.records_before.saturating_add(self.parts.journal.status().records);
-            if is_finishing || written.saturating_sub(tried) >= self.parts.records_interval {
-                tried = written;
-                self.take(is_finishing);
+            if let Some(until) = finish_until {
+                let shared = &self.shared;
+                return take(&mut self.parts.lock(), true, &|| shared.is_cut() || until.is_past());
             }
-            if is_finishing {
-                return;
+            let (written, interval) = {
+                let parts = self.parts.lock();
+                (parts.records_before.saturating_add(parts.journal.status().records), parts.records_interval)
+            };
+            if written.saturating_sub(tried) >= interval {
+                tried = written;
+                self.take_in_background();
             }
         }
     }
 
-    fn take(&mut self, is_last: bool) {
-        let started = self.parts.clock.mono_ns();
-        let shared = self.shared.clone();
-        let is_cut = move || shared.is_cut.load(Ordering::SeqCst);
-        let parts = &mut self.parts;
-        let author = SnapshotAuthor {
-            instance: parts.instance,
-            mode: parts.mode.clone(),
-            program: parts.program.clone(),
-            ts: Timestamp::from_ns(parts.clock.now_ns()),
-        };
-        let folder = parts.journal.folder().to_path_buf();
-        // The newest snapshot so far is the older of two afterwards; segments before it go.
-        let older =
-            list_snapshots(&folder).ok().and_then(|all| all.first().map(|(sequence, _)| *sequence)).unwrap_or(0);
-        let is_needed = (parts.needed)() <= older;
-        let segments_kept = parts.segments_kept.saturating_mul(if is_needed { PATIENCE } else { 1 });
-        let taken = take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, segments_kept, &is_cut);
-        let took_ms = parts.clock.since(started).as_millis();
-        match taken {
-            Ok(None) => {}
-            Ok(Some(report)) => {
-                let (sequence, removed) = (report.header.sequence, report.truncated.segments);
-                tracing::info!(
-                    sequence,
-                    replayed = report.records,
-                    bytes = report.bytes,
-                    segments_removed = removed,
-                    took_ms,
-                    "snapshot of the journal"
-                );
-                let marker = SnapshotMarker { sequence, digest: report.header.digest };
-                if !is_last && let Err(error) = parts.journal.append(&Record::Snapshot(author.ts, marker)) {
-                    tracing::debug!(%error, "the journal does not say that a snapshot was taken");
-                }
-            }
-            Err(GatewayError::Ended) => tracing::info!(took_ms, "a snapshot was given up: no time is left for it"),
-            Err(error) => tracing::warn!(%error, "no snapshot was taken; the next start reads more of the journal"),
+    /// On a thread that lets every other go first. It makes one snapshot and ends: without a privilege its priority cannot be
+    /// raised again, and the last snapshot is not to wait behind the whole machine.
+    fn take_in_background(&self) {
+        let (parts, shared) = (self.parts.clone(), self.shared.clone());
+        let lease = parts.lock().ledger.lease(LeaseKind::Thread, "store", "snapshot");
+        let taken = spawn_thread("snapshot", lease, move || {
+            priority::lower_current_thread();
+            take(&mut parts.lock(), false, &|| shared.is_cut() || shared.is_finishing());
+        });
+        if let Err(error) = taken.and_then(ThreadHandle::join) {
+            tracing::warn!(%error, "no snapshot was taken; the next start reads more of the journal");
         }
+    }
+}
+
+fn take(parts: &mut SnapshotsParts, is_last: bool, is_cut: &dyn Fn() -> bool) {
+    let started = parts.clock.mono_ns();
+    let author = SnapshotAuthor {
+        instance: parts.instance,
+        mode: parts.mode.clone(),
+        program: parts.program.clone(),
+        ts: Timestamp::from_ns(parts.clock.now_ns()),
+    };
+    let folder = parts.journal.folder().to_path_buf();
+    // The newest snapshot so far is the older of two afterwards; segments before it go.
+    let older = list_snapshots(&folder).ok().and_then(|all| all.first().map(|(sequence, _)| *sequence)).unwrap_or(0);
+    let is_needed = (parts.needed)() <= older;
+    let segments_kept = parts.segments_kept.saturating_mul(if is_needed { PATIENCE } else { 1 });
+    let taken = take_snapshot(&folder, &parts.instruments, &mut *parts.make, &author, segments_kept, is_cut);
+    let took_ms = parts.clock.since(started).as_millis();
+    match taken {
+        Ok(None) => {}
+        Ok(Some(report)) => {
+            let (sequence, removed) = (report.header.sequence, report.truncated.segments);
+            tracing::info!(
+                sequence,
+                replayed = report.records,
+                bytes = report.bytes,
+                segments_removed = removed,
+                took_ms,
+                "snapshot of the journal"
+            );
+            let marker = SnapshotMarker { sequence, digest: report.header.digest };
+            if !is_last && let Err(error) = parts.journal.append(&Record::Snapshot(author.ts, marker)) {
+                tracing::debug!(%error, "the journal does not say that a snapshot was taken");
+            }
+        }
+        Err(GatewayError::Ended) if is_last => {
+            tracing::warn!(
+                took_ms,
+                "the last snapshot was given up, its time is over; the next start reads more of the journal"
+            );
+        }
+        Err(GatewayError::Ended) => tracing::info!(took_ms, "a snapshot was given up: the run ends"),
+        Err(error) => tracing::warn!(%error, "no snapshot was taken; the next start reads more of the journal"),
     }
 }

@@ -5,13 +5,17 @@ use crate::stream::{SYMBOLS, Stream, instruments};
 use keel_engine::{Engine, EngineConfig};
 use keel_execution::ExecutionConfig;
 use keel_gateway::{
-    GatewayError, ReplayOptions, Replayed, SnapshotAuthor, SnapshotReport, replay_journal, take_snapshot,
+    GatewayError, ReplayOptions, Replayed, SnapshotAuthor, SnapshotReport, Snapshots, SnapshotsParts, replay_journal,
+    take_snapshot,
 };
+use keel_lifecycle::{Clock, ResourceLedger};
 use keel_model::{Instruments, Timestamp};
 use keel_risk::RiskLimits;
 use keel_store::snapshot::{list_snapshots, newest_snapshot};
 use keel_store::{Durability, Journal, JournalOptions, StoreError, verify};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -246,4 +250,86 @@ fn instruments_are_known_by_name_when_a_later_run_numbers_them_otherwise() {
     let outcome = replay_journal(folder.path(), &missing, &mut make(&missing), &ReplayOptions::default());
     assert!(outcome.unwrap_err().to_string().contains("BTCUSDT"));
     journal.close(SOON).unwrap();
+}
+
+/// The nice value of the calling thread.
+fn nice() -> i32 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // After the name in parentheses: state, …, priority (16th), nice (17th).
+    stat.rsplit(") ").next().unwrap().split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+/// Snapshots of `journal` beside a run; `before` is called in the thread that makes one, before it begins.
+fn beside(journal: &Journal, interval: u64, clock: &Clock, mut before: impl FnMut() + Send + 'static) -> Snapshots {
+    let known = instruments(&SYMBOLS);
+    let mut fresh = make(&known);
+    let parts = SnapshotsParts {
+        journal: journal.clone(),
+        records_before: 0,
+        covered: 0,
+        records_interval: interval,
+        segments_kept: 64,
+        needed: Box::new(|| u64::MAX),
+        instruments: Arc::new(known),
+        make: Box::new(move || {
+            before();
+            fresh()
+        }),
+        instance: 7,
+        mode: "paper".into(),
+        program: "test".into(),
+        clock: clock.clone(),
+        ledger: ResourceLedger::default(),
+    };
+    Snapshots::start(parts).unwrap()
+}
+
+fn drafts(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().ends_with(".new")).count()
+}
+
+#[test]
+fn r_03_a_last_snapshot_whose_time_is_over_is_given_up_and_nothing_of_it_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    put(&journal, &mut Stream::new(11), 50);
+    journal.close(SOON).unwrap();
+    let clock = Clock::manual();
+    // So slow a machine that a second passes before the replay has begun.
+    let slow = clock.clone();
+    let mut snapshots = beside(&journal, u64::MAX, &clock, move || assert!(slow.advance(Duration::from_secs(1))));
+    snapshots.begin_finish(Duration::from_millis(999));
+    snapshots.join();
+    assert!(snapshots.has_ended() && drafts(folder.path()) == 0);
+    assert_eq!(list_snapshots(folder.path()).unwrap(), vec![], "a snapshot was made although its time was over");
+    let mut snapshots = beside(&journal, u64::MAX, &clock, || ());
+    snapshots.begin_finish(Duration::from_millis(999));
+    snapshots.join();
+    assert_eq!(list_snapshots(folder.path()).unwrap().len(), 1, "in time it is made");
+}
+
+#[test]
+fn r_03_the_last_snapshot_has_normal_priority_and_waits_for_none_beside_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    put(&journal, &mut Stream::new(12), 2_000);
+    let (tell, told) = sync_channel(8);
+    let (go_on, wait) = sync_channel::<()>(0);
+    let mut is_first = true;
+    let mut snapshots = beside(&journal, 1_000, &Clock::system(), move || {
+        tell.send(nice()).unwrap();
+        if std::mem::take(&mut is_first) {
+            wait.recv().unwrap();
+        }
+    });
+    assert_eq!(told.recv_timeout(SOON).unwrap(), 15, "beside the run it lets others go first");
+    journal.close(SOON).unwrap();
+    snapshots.begin_finish(SOON);
+    go_on.send(()).unwrap();
+    snapshots.join();
+    assert_eq!(told.recv_timeout(SOON).unwrap(), nice(), "the last one does not");
+    assert!(told.try_recv().is_err(), "more than these two were begun");
+    let made = list_snapshots(folder.path()).unwrap();
+    assert_eq!(made.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [2_000], "the first was given up");
 }

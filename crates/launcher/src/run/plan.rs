@@ -13,8 +13,9 @@ use std::time::Duration;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 /// How often a waiting step looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
-/// With less than this left, the last snapshot is given up.
-const SNAPSHOT_RESERVE: Duration = Duration::from_millis(700);
+/// Longest time for the last snapshot, and at most half of what is left of the step. It is only a shorter next start: what has
+/// to be on disk is the journal.
+const LAST_SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
 /// Longest wait for the balances after the exit policy.
 const LAST_BALANCES_LIMIT: Duration = Duration::from_millis(500);
 
@@ -262,13 +263,10 @@ async fn flush_store(context: RunContext, shared: Shared, stop: StopContext) -> 
     closed.and(database)
 }
 
-/// A last snapshot, in what is left of the step: without it the next start reads more.
+/// A last snapshot, given up when its time is over: without it the next start reads more. It never fails the step.
 async fn last_snapshot(mut snapshots: Snapshots, stop: &StopContext) {
-    snapshots.begin_finish();
+    snapshots.begin_finish(LAST_SNAPSHOT_LIMIT.min(stop.inner_limit() / 2));
     while !snapshots.has_ended() {
-        if stop.inner_limit() < SNAPSHOT_RESERVE {
-            snapshots.cut();
-        }
         if stop.inner_limit().is_zero() {
             stop.note("the last snapshot of the journal was not finished");
             return;
