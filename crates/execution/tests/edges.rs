@@ -1,15 +1,17 @@
 //! Edges of the order manager and of parent orders through their public faces, each at its bound and one step beyond: what a
 //! changed comparison would let through.
 
-use keel_execution::parents::{ParentAction, ParentBook, Surroundings};
+use keel_execution::parents::{PARENTS_MAX, ParentAction, ParentBook, Role, Surroundings};
 use keel_execution::{ExecutionConfig, OrderAction, OrderManager};
 use keel_model::instrument::LotRule;
+use keel_model::order::ReasonText;
 use keel_model::parent::{Bracket, Oco, ParentId, Twap};
 use keel_model::{
-    Asset, ClientOrderId, ExecutionEvent, InlineStr, Instrument, InstrumentId, InstrumentKind, InstrumentStatus,
-    NewOrder, NotSentReason, Notional, OrderIntent, OrderPurpose, Price, Quantity, QueryOutcome, Side, StrategyId,
-    SubmitOutcome, Timestamp, UnknownReason,
+    Asset, ClientOrderId, ExecType, ExecutionEvent, ExecutionReport, InlineStr, Instrument, InstrumentId,
+    InstrumentKind, InstrumentStatus, NewOrder, NotSentReason, Notional, OrderIntent, OrderPurpose, Price, Quantity,
+    QueryOutcome, Side, StrategyId, SubmitOutcome, Timestamp, UnknownReason,
 };
+use keel_model::{OrderStatus, VenueOrderId};
 use std::time::Duration;
 
 const BTC: InstrumentId = InstrumentId(0);
@@ -191,4 +193,55 @@ fn what_was_given_up_before_it_left_is_counted() {
     }
     assert_eq!((manager.counters().abandoned, manager.counters().submitted), (2, 2));
     assert_eq!((manager.counters().rejected, manager.counters().never_accepted), (0, 0));
+}
+
+fn told(sequence: u64) -> ExecutionEvent {
+    ExecutionEvent::Report(ExecutionReport {
+        exec_type: ExecType::New,
+        client_order_id: Some(id(sequence)),
+        venue_order_id: VenueOrderId::new("900").unwrap(),
+        instrument: BTC,
+        side: Side::Buy,
+        status: OrderStatus::New,
+        quantity: quantity("10"),
+        price: Some(price("100")),
+        cum_quantity: Quantity::ZERO,
+        fill: None,
+        ts_event: START,
+        ts_recv: START,
+        text: ReasonText::EMPTY,
+    })
+}
+
+#[test]
+fn the_venues_id_is_learned_from_its_reports_for_orders_of_ours_and_adopted_ones() {
+    let (mut manager, mut out) = (manager(), Vec::new());
+    let intent = OrderIntent::limit(BTC, Side::Buy, quantity("10"), price("100"), OrderPurpose::Entry);
+    let new = NewOrder { client_order_id: id(1), strategy: StrategyId(0), ts_decided: START, intent };
+    manager.restore_intent(new, START).unwrap();
+    for sequence in 1..=3 {
+        manager.on_event(&told(sequence), START, &mut out);
+        assert_eq!(manager.get(id(sequence)).unwrap().venue_order_id, VenueOrderId::new("900").ok(), "{sequence}");
+    }
+    assert_eq!(manager.counters().adopted, 2);
+}
+
+#[test]
+fn there_is_room_for_so_many_parents_and_not_for_one_more() {
+    let mut book = book();
+    let plan = Twap::new(BTC, Side::Buy, quantity("10"), 20_000).slices(2);
+    for sequence in 1..=PARENTS_MAX as u64 {
+        assert!(book.has_room(), "{sequence}");
+        book.create(ParentId(id(sequence)), StrategyId(0), plan.into(), START);
+    }
+    assert!(!book.has_room());
+}
+
+#[test]
+fn a_child_is_known_by_its_parent_and_nobody_else_is() {
+    let mut book = book();
+    let plan = Twap::new(BTC, Side::Buy, quantity("10"), 20_000).slices(2);
+    book.create(ParentId(id(1)), StrategyId(0), plan.into(), START);
+    book.link(ParentId(id(1)), id(2), Role::Slice, quantity("5"));
+    assert_eq!((book.parent_of(id(2)), book.parent_of(id(3))), (Some(ParentId(id(1))), None));
 }
