@@ -8,6 +8,7 @@ pub mod banner;
 pub mod confirm;
 pub mod control;
 pub mod database;
+pub mod drafts;
 pub mod emergency;
 pub mod folder;
 pub mod heartbeat;

@@ -8,7 +8,7 @@ use crate::lock::FolderLock;
 use crate::priority::Priority;
 use crate::record::{Entry, Record};
 use crate::scan::{self, End, Pass, Scan, Torn, Visit, segment_path};
-use crate::snapshot::{Place, Snapshot, newest_snapshot};
+use crate::snapshot::{Place, Snapshot, newest_snapshot, remove_draft};
 use crate::writer::{Stats, Writer, create_segment, run, sync_folder};
 use crate::{Durability, StoreError};
 use keel_lifecycle::{Clock, LeaseKind, ResourceLedger, ThreadHandle, spawn_thread};
@@ -211,6 +211,7 @@ impl Journal {
         let (file, end) = open_end(&options, folder, &found)?;
         let head = next_head(&options, old.as_ref(), &end)?;
         head.write(folder)?;
+        remove_draft(folder);
         let recovered = Recovered {
             instance: head.instance,
             epoch: head.epoch,

@@ -131,10 +131,24 @@ fn parse(
     Ok((header, from, end))
 }
 
-/// Makes a snapshot durable under its name. On an error nothing of it is left but perhaps a file ending in `.new`, which the
-/// next one replaces.
+/// What a snapshot is written into before it gets its name.
+const DRAFT: &str = "snapshot.new";
+
+/// For a start, under the folder's lock: removes the draft of a snapshot that a killed process left. It only takes space, so a
+/// failure stops nothing.
+pub(crate) fn remove_draft(folder: &Path) {
+    let draft = folder.join(DRAFT);
+    if let Err(error) = std::fs::remove_file(&draft)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %draft.display(), %error, "the draft of a snapshot cannot be removed");
+    }
+}
+
+/// Makes a snapshot durable under its name. On an error nothing of it is left but perhaps a draft, which the next one replaces
+/// and the next start removes.
 pub fn write_snapshot(folder: &Path, header: &SnapshotHeader, payload: &[u8]) -> Result<PathBuf, StoreError> {
-    let (path, draft) = (snapshot_path(folder, header.sequence), folder.join("snapshot.new"));
+    let (path, draft) = (snapshot_path(folder, header.sequence), folder.join(DRAFT));
     let encoded = postcard::to_allocvec(header).map_err(|error| StoreError::Encode { cause: error.to_string() })?;
     let mut prefix = Vec::with_capacity(PREFIX_BYTES + encoded.len());
     prefix.extend_from_slice(MAGIC);

@@ -392,3 +392,15 @@ proptest! {
         prop_assert_eq!(verify(folder.path()).unwrap().records as usize, expected.len());
     }
 }
+
+#[test]
+fn p_15_drafts_that_a_killed_run_left_go_with_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    small_journal(folder.path(), 2);
+    let drafts = ["HEAD.new", "snapshot.new"].map(|name| folder.path().join(name));
+    drafts.iter().for_each(|draft| std::fs::write(draft, "half").unwrap());
+    let (journal, recovered) = Journal::open(options(folder.path())).unwrap();
+    assert_eq!(recovered.records_total, 2);
+    assert!(drafts.iter().all(|draft| !draft.exists()));
+    journal.close(SOON).unwrap();
+}

@@ -24,7 +24,7 @@ pub const CODE_S: u64 = 60;
 /// How often a wrong code may be tried.
 const TRIES_MAX: u32 = 3;
 /// Folder of the arming files within the data folder.
-const FOLDER: &str = "arming";
+pub(super) const FOLDER: &str = "arming";
 /// Longest arming file that is read; unit: bytes.
 const BYTES_MAX: u64 = 1 << 20;
 /// Most changes that a message names.

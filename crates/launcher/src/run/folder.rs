@@ -35,6 +35,7 @@ pub fn open(config: &Config, now_ns: u64) -> Result<Folders, LaunchError> {
     let root = root.canonicalize().map_err(|source| io("find", root, source))?;
     let lock = FolderLock::acquire(&root, &format!("{} run", config.mode))
         .map_err(|error| LaunchError::Locked(error.to_string()))?;
+    super::drafts::remove(&root, now_ns);
     let logs = root.join("logs");
     make(&logs)?;
     let (session, name) = match config.mode {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub use super::venue::VenueProcess;
 
 /// Where a ban by the venue is remembered, beside the folders of the accounts.
-const BAN_FILE: &str = "venue-ban.json";
+pub(super) const BAN_FILE: &str = "venue-ban.json";
 
 /// The way to a venue, before its instruments are known.
 #[derive(Debug)]
