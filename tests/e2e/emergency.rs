@@ -53,7 +53,7 @@ async fn place(handle: &VenueHandle, instance: u32) {
         client.set_instruments(Arc::new(instruments));
         for sequence in from..(from + ORDERS_PER_CLIENT).min(ORDERS) {
             let client_order_id = ClientOrderId { instance, epoch: 1, sequence: 1_000_000 + sequence };
-            let price = Price::new(50_000_00 - i64::try_from(sequence).unwrap(), 2).unwrap();
+            let price = Price::new(5_000_000 - i64::try_from(sequence).unwrap(), 2).unwrap();
             let quantity = Quantity::new(20, 5).unwrap();
             let intent = OrderIntent::limit(InstrumentId(0), Side::Buy, quantity, price, OrderPurpose::Entry);
             let order =
