@@ -242,7 +242,8 @@ def main():
     else:
         subprocess.run(["git", "clone", "-q", str(ROOT), str(tree)], check=True)
     env = dict(os.environ, CARGO_PROFILE_DEV_DEBUG="0", PROPTEST_MAX_SHRINK_ITERS="0")
-    env.setdefault("CARGO_TARGET_DIR", str(tree.parent / "build"))
+    # Never one that is shared with the checkout: cargo takes a changed copy of a package there for the package itself.
+    env["CARGO_TARGET_DIR"] = str(tree.parent / "build")
     sample, total = draw(tree, asked.seed, asked.count)
     if asked.only:
         sample = [mutant for mutant in sample if mutant["number"] in asked.only]
