@@ -169,7 +169,7 @@ fn p_21_new_kinds_of_records_carry_the_version_that_brought_them_and_old_ones_th
     let order = crate::common::order(1);
     let latch = LatchRecord { name: "x".into(), is_latched: true, reason: "y".into(), state: vec![1] };
     let denied = Decision::Denied { order, control: "RC-04".into(), reason: "too far".into() };
-    let new = vec![
+    let new = [
         Record::Decision(ts, denied),
         Record::Decision(ts, Decision::DeniedMore { count: 3 }),
         Record::Parent(ts, vec![1, 2]),
