@@ -4,7 +4,7 @@ use crate::action::{Alarm, Change, OrderAction};
 use crate::cancel::CancelStep;
 use crate::config::ExecutionConfig;
 use crate::hash::FixedMap;
-use crate::order::Order;
+use crate::order::{CancelState, Order};
 use crate::state::{Next, OrderState, Step, next};
 use crate::trades::TradeMemory;
 use keel_model::{
@@ -338,7 +338,11 @@ impl OrderManager {
             }
             OrderState::Live => {
                 order.query.stop();
-                if order.is_cancel_wanted && order.step_cancel(CancelStep::Working) {
+                // Also one that was given up when the order seemed to be over: it has risen, and is still to go.
+                let is_to_go = order.is_cancel_wanted
+                    && (order.step_cancel(CancelStep::Working)
+                        || (order.cancel == CancelState::Unknown && !order.cancel_retry.is_running()));
+                if is_to_go {
                     order.cancel_retry.due = now;
                 }
             }

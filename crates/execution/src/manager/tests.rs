@@ -429,6 +429,31 @@ fn v_05_a_rejected_order_that_lives_is_resurrected() {
 }
 
 #[test]
+fn v_05_an_order_that_was_to_be_cancelled_and_rises_again_is_cancelled() {
+    let mut desk = Desk::new();
+    desk.submit(1).sent(1).cancel(1);
+    desk.event(&ExecutionEvent::Cancel(id(1), CancelOutcome::NotSent(NotSentReason::NotConnected)));
+    desk.event(&ExecutionEvent::Submit(id(1), SubmitOutcome::Rejected(reject(RejectReason::InsufficientFunds))));
+    desk.event(&ExecutionEvent::OpenOrders(None, vec![snapshot(1, OrderStatus::New, "0")])).wait(50);
+    desk.expect(&expect![[r#"
+        > intent k7-1-1
+        > first byte
+          k7-1-1: Intent -> Sent
+        > cancel k7-1-1: sent
+        > cancel answer: NotSent(NotConnected)
+        > answer: rejected, InsufficientFunds
+          k7-1-1: Sent -> Rejected, Rejected(Reject { reason: InsufficientFunds, code: -2010, text: "" })
+        > 1 open orders told
+          ALARM order k7-1-1 was Rejected and has risen again by Exists
+          k7-1-1: Rejected -> Live, Resurrected
+        > 50 ms pass
+          after 50 ms
+          ask about k7-1-1
+          cancel k7-1-1 again
+    "#]]);
+}
+
+#[test]
 fn v_07_cancel_races_a_fill() {
     let mut desk = Desk::new();
     desk.submit(1).sent(1).event(&ack(1, OrderStatus::New, vec![])).cancel(1).cancel(1);
