@@ -129,8 +129,8 @@ pub(crate) struct Process {
     pub(crate) states: VecDeque<FeedState>,
     pub(crate) is_account_live: bool,
     pub(crate) is_started: bool,
-    /// What the venue has answered since this start: open orders, balances, trades of either instrument.
-    pub(crate) answered: [bool; 4],
+    /// What the venue has answered since this start: open orders, balances. Trades are not asked for at a first start.
+    pub(crate) answered: [bool; 2],
     /// A comparison with the venue was begun after the faults stopped, and it came to its end.
     pub(crate) is_compared: bool,
     pub(crate) is_comparing: bool,
@@ -174,7 +174,7 @@ impl Process {
             states: VecDeque::new(),
             is_account_live: false,
             is_started: false,
-            answered: [false; 4],
+            answered: [false; 2],
             is_compared: false,
             is_comparing: false,
             venue_clock: VenueClock::new(clock.clone()),
@@ -198,7 +198,6 @@ impl Process {
         let at = match event {
             ExecutionEvent::OpenOrders(None, _) => 0,
             ExecutionEvent::Balances { complete: true, .. } => 1,
-            ExecutionEvent::FillsOf { instrument, .. } => 2 + instrument.0 as usize,
             _ => return,
         };
         if let Some(answered) = self.answered.get_mut(at) {

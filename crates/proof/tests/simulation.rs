@@ -1,5 +1,6 @@
 //! The slice of the simulation test that CI runs.
 
+use keel_proof::coverage::Met;
 use keel_proof::{Coverage, Kit, World};
 
 /// Seeds of the slice; `KEEL_SIM_SEEDS` runs more.
@@ -17,6 +18,9 @@ fn i1_to_i7_no_order_is_lost_or_doubled_by_any_seed() {
         if let Some(violation) = world.violation() {
             panic!("seed {seed}: {violation:?}; `just sim-seed {seed}` tells the run");
         }
+    }
+    for met in [Met::Trades, Met::Unknown, Met::NeverAccepted, Met::Adopted, Met::Resurrected, Met::TornTails] {
+        assert!(coverage.count(met) > 0 || seeds() < 300, "the test must meet what it is about: {met:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cargo run --release -p keel-proof --features mutants --bin mutants`: does the simulation test kill every wrong variant that
-//! `mutants.txt` lists, each at its seed? `-- --search MAX` looks for the first killing seed of each and prints the list anew.
+//! `mutants.txt` lists, each at its seed? `-- --search MAX [NUMBER…]` looks for the first killing seed of each (or of those
+//! numbers) and prints the list anew.
 //!
 //! Exit code 1 when one lives, or when a right program fails at one of the seeds.
 
@@ -74,8 +75,12 @@ fn main() -> ExitCode {
     // A mutant may well panic; that is a kill, and its words are of no interest.
     std::panic::set_hook(Box::new(|_| {}));
     let mut words = std::env::args().skip(1);
-    let result = list(LIST).and_then(|mutants| match (words.next().as_deref(), words.next()) {
-        (Some("--search"), most) => search(&mutants, most.and_then(|text| text.parse().ok()).unwrap_or(20_000)),
+    let result = list(LIST).and_then(|mut mutants| match (words.next().as_deref(), words.next()) {
+        (Some("--search"), most) => {
+            let numbers: Vec<u16> = words.filter_map(|text| text.parse().ok()).collect();
+            mutants.retain(|mutant| numbers.is_empty() || numbers.contains(&mutant.number));
+            search(&mutants, most.and_then(|text| text.parse().ok()).unwrap_or(20_000))
+        }
         _ => verify(&mutants),
     });
     match result {
