@@ -197,7 +197,7 @@ impl FaultPlan {
             faults_ms: between(rng, 4_000, 14_000),
             crashes_max: rng.below(4),
         };
-        if rng.below(12) == 0 { plan.at_the_edge(rng, lag_bound_ms) } else { plan }
+        if rng.below(12) == 1 { plan.at_the_edge(rng, lag_bound_ms) } else { plan }
     }
 
     /// Requests that arrive right before they expire, answers and reports that are lost, replicas that lag as far as they may
