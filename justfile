@@ -20,6 +20,10 @@ sim SEEDS="100000" *ARGS:
 sim-seed SEED:
     cargo run --release -p keel-proof --bin sim -- --seed {{SEED}}
 
+# Each seed twice: it must come to the same trace.
+sim-twice SEEDS="10000":
+    cargo run --release -p keel-proof --bin sim -- {{SEEDS}} --twice
+
 # Wrong variants of the product's rules: each must be killed at its seed (`--search 20000` finds the seeds anew).
 mutants *ARGS:
     cargo run --release -p keel-proof --features mutants --bin mutants -- {{ARGS}}

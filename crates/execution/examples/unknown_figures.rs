@@ -102,7 +102,7 @@ fn run(seed: u64) -> Run {
             let (_, outcome) = answers.swap_remove(at);
             manager.on_event(&ExecutionEvent::Query(id, outcome), ts, &mut out);
         }
-        if now % TICK_MS == 0 {
+        if now.is_multiple_of(TICK_MS) {
             manager.on_timer(ts, &mut out);
         }
         for action in out.drain(..) {
