@@ -85,6 +85,7 @@ pub(crate) struct Call {
 
 /// What the account session tells.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all of them are reports, and a box for each would cost more")]
 pub(crate) enum Told {
     Report(ExecutionReport),
     Balances(Vec<Balance>, Timestamp),

@@ -238,10 +238,9 @@ impl Coverage {
                 };
                 if let (false, Next::To(to) | Next::Resurrect(to)) =
                     (matches!(from, OrderState::Draft | OrderState::Denied), next(from, step))
+                    && !is_excluded(&to)
                 {
-                    if !is_excluded(&to) {
-                        moves.insert((from, to), ());
-                    }
+                    moves.insert((from, to), ());
                 }
             }
         }

@@ -124,7 +124,7 @@ impl<'k> World<'k> {
     /// Draws the plan of a seed.
     #[must_use]
     pub fn plan(seed: u64) -> FaultPlan {
-        FaultPlan::draw(&mut Rng::fork(seed, 0x70_6c61_6e), LAG_BOUND_MS)
+        FaultPlan::draw(&mut Rng::fork(seed, 0x706c_616e), LAG_BOUND_MS)
     }
 
     /// Runs a seed with its own plan.

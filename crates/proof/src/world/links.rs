@@ -183,8 +183,7 @@ impl World<'_> {
             let epoch = self.bots[bot].epoch;
             let count = self.bots[bot].process.as_ref().map_or(0, |process| process.peers.len());
             for at in 0..count {
-                loop {
-                    let Some(process) = &mut self.bots[bot].process else { break };
+                while let Some(process) = &mut self.bots[bot].process {
                     let Some(peer) = process.peers.get_mut(at) else { break };
                     let Some(text) = peer.face.next_frame() else { break };
                     let (link, is_silent) = (peer.id, self.now_ms < peer.silent_until_ms);
