@@ -75,7 +75,11 @@ impl GatewayError {
             Self::CommandLaneFull { .. } | Self::RecoveryTimeout { .. } => true,
             Self::Store(error) => error.is_retryable(),
             Self::Recovery { cause, .. } => cause.is_retryable(),
-            Self::Ended | Self::UnknownInstrument { .. } | Self::Engine { .. } | Self::Snapshot { .. } | Self::Replay { .. } => false,
+            Self::Ended
+            | Self::UnknownInstrument { .. }
+            | Self::Engine { .. }
+            | Self::Snapshot { .. }
+            | Self::Replay { .. } => false,
         }
     }
 }

@@ -223,9 +223,8 @@ impl EscapePath {
             Err(_) => tracing::warn!("the venue has not answered the whole burst of cancels; what is left goes again"),
         }
         let progress = progress.lock();
-        let is_confirmed = |order: &PublishedOrder| {
-            matches!(progress.outcomes.get(&order.id()), Some(EscapeOutcome::Confirmed(_)))
-        };
+        let is_confirmed =
+            |order: &PublishedOrder| matches!(progress.outcomes.get(&order.id()), Some(EscapeOutcome::Confirmed(_)));
         waiting.retain(|order| !is_confirmed(order));
     }
 

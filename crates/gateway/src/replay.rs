@@ -130,10 +130,7 @@ struct Base {
     header: Option<SnapshotHeader>,
 }
 
-fn resume(
-    snapshot: &Snapshot,
-    make: &mut dyn FnMut() -> Result<Engine, String>,
-) -> Result<Base, GatewayError> {
+fn resume(snapshot: &Snapshot, make: &mut dyn FnMut() -> Result<Engine, String>) -> Result<Base, GatewayError> {
     let (symbols, state) = decode(&snapshot.payload)
         .ok_or_else(|| GatewayError::Snapshot { cause: "its parts cannot be told apart".to_owned() })?;
     let mut engine = make().map_err(engine_error)?;

@@ -1,8 +1,8 @@
 //! What flows into the engine. Three lanes, drained in this order: execution, command and timer, market.
 
 use crate::{
-    Asset, Balance, CancelOutcome, ClientOrderId, ExecutionReport, Fill, Instrument, InstrumentId, MarketEvent, Notional,
-    OrderSnapshot, QueryOutcome, ReplaceOutcome, Settlement, StrategyId, SubmitOutcome, Timestamp,
+    Asset, Balance, CancelOutcome, ClientOrderId, ExecutionReport, Fill, Instrument, InstrumentId, MarketEvent,
+    Notional, OrderSnapshot, QueryOutcome, ReplaceOutcome, Settlement, StrategyId, SubmitOutcome, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 

@@ -38,7 +38,6 @@ mod tape;
 /// Requests and views of orders.
 pub mod types;
 
-pub use fault_plan::{Fault, FaultPlan};
 pub use config::{FeeModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
 pub use delayed::{DelayedVenue, Delivery, Payload, SimAnswer, SimRequest};
 pub use engine::{KlineSpan, MatchingEngine, RecordedStatus, SimError};
@@ -46,6 +45,7 @@ pub use event::{
     AccountTrade, BalanceUpdate, BookChange, BookTicker, ExecReport, Kline, ListReport, PublicTrade, SimEvent,
     Ticker24h,
 };
+pub use fault_plan::{Fault, FaultPlan};
 pub use reject::Reject;
 pub use synthetic::{SyntheticMarket, SyntheticSpec, default_specs, demo_balances};
 pub use types::{

@@ -144,9 +144,7 @@ fn build_market(config: &VenueConfig, engine: &mut MatchingEngine, now: Timestam
         spec.instrument.max_open_orders = config.limits.open_orders_per_instrument;
     }
     match &config.market {
-        MarketSource::Synthetic => {
-            SyntheticMarket::start(engine, &specs, now).map(Market::Synthetic).map_err(failed)
-        }
+        MarketSource::Synthetic => SyntheticMarket::start(engine, &specs, now).map(Market::Synthetic).map_err(failed),
         MarketSource::Empty => {
             for spec in specs {
                 engine.add_instrument(spec.instrument).map_err(failed)?;

@@ -69,7 +69,10 @@ pub(crate) fn run(misses: &mut Vec<String>) {
         target(misses, &format!("signed order beside bare echo {title}, p50 ratio"), product[1], 1.5, true);
         // The headline: every intent is on the disk before the first byte of its order leaves.
         let some = &frames[..frames.len().min(WARM_UP + DURABLE_ROUNDS)];
-        row("frame in, durable intent, first byte (power)", &measure(some, Peer::Product(Durability::Power), peer, pause));
+        row(
+            "frame in, durable intent, first byte (power)",
+            &measure(some, Peer::Product(Durability::Power), peer, pause),
+        );
     }
 }
 

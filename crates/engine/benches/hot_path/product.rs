@@ -113,11 +113,8 @@ pub(crate) async fn trade(socket: WebSocketStream<TcpStream>, durability: Durabi
         std::env::temp_dir().join(format!("keel-bench-{}-{:?}", std::process::id(), std::thread::current().id()));
     let supervisor = Supervisor::default();
     let clock = supervisor.clock();
-    let options = JournalOptions {
-        durability,
-        ledger: supervisor.ledger(),
-        ..JournalOptions::new(&folder, "paper", 7)
-    };
+    let options =
+        JournalOptions { durability, ledger: supervisor.ledger(), ..JournalOptions::new(&folder, "paper", 7) };
     let (journal, recovered) = Journal::open(options).unwrap();
     let (instance, epoch) = (recovered.instance, recovered.epoch);
     let symbols = instruments().iter().map(|instrument| instrument.symbol).collect();

@@ -91,8 +91,7 @@ impl Engine {
         if order.new.intent.purpose != OrderPurpose::Protective || !reduces {
             return false;
         }
-        let is_other =
-            |other: &&Order| other.new.intent.purpose != OrderPurpose::Protective && !other.is_missing;
+        let is_other = |other: &&Order| other.new.intent.purpose != OrderPurpose::Protective && !other.is_missing;
         self.orders.open_of(instrument).any(|other| is_other(&other))
             || !self.risk.can_trade(instrument, self.now)
             || self.closing_order(instrument).is_none()

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::logging::Logging;
 use crate::run::market::VenueProcess;
 use keel_exchange::ExchangeClient;
-use keel_gateway::{CoordinatorHandle, EscapePath, SubmitGate, Snapshots};
+use keel_gateway::{CoordinatorHandle, EscapePath, Snapshots, SubmitGate};
 use keel_lifecycle::{RunContext, TaskGroup};
 use keel_model::{Instruments, StatusSnapshot};
 use keel_store::Journal;
