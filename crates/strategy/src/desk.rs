@@ -62,6 +62,8 @@ pub(crate) struct Desk {
     pub(crate) answer: Answer,
     pub(crate) orders: Vec<OpenOrder>,
     pub(crate) portfolio: Portfolio,
+    /// What the strategy's own fills come to.
+    own: Portfolio,
     pub(crate) submits: Vec<NewOrder>,
     pub(crate) cancels: u32,
     pub(crate) fills: Vec<Fill>,
@@ -85,6 +87,7 @@ impl Desk {
             answer: Answer::Accept,
             orders: Vec::new(),
             portfolio: Portfolio::new(),
+            own: Portfolio::new(),
             submits: Vec::new(),
             cancels: 0,
             fills: Vec::new(),
@@ -113,7 +116,7 @@ impl Desk {
             instruments: &self.instruments,
             books: &self.books,
             portfolio: &self.portfolio,
-            own: None,
+            own: Some(&self.own),
             open_orders: &self.orders,
             ids: &mut self.ids,
             requests: &mut self.requests,
@@ -294,6 +297,7 @@ impl Desk {
         }
         assert!(!self.base.is_negative() && !self.quote.is_negative());
         self.portfolio.apply_fill(&fill).unwrap();
+        self.own.apply_fill(&fill).unwrap();
         self.fills.push(fill);
         self.tell_balances();
         let id = order.client_order_id;
