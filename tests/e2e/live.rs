@@ -91,6 +91,15 @@ fn kept_orders_are_listed_stay_at_the_venue_and_the_next_run_cancels_them() {
 }
 
 #[test]
+fn a_start_that_fails_does_not_say_that_nothing_is_open() {
+    let launcher = Launcher::new();
+    let ended = Running::start(live(&launcher, "http://127.0.0.1:1", &["--duration", "1"])).wait().expect_code(1);
+    for title in ["still open: orders:", "order of unknown state:", "open positions:"] {
+        assert!(ended.line(title).starts_with("not known"), "{}", ended.stdout);
+    }
+}
+
+#[test]
 fn flatten_leaves_neither_orders_nor_positions() {
     let launcher = Launcher::new();
     let (venue, url) = venue(&launcher);
@@ -116,6 +125,33 @@ fn a_crash_loses_nothing_the_next_start_finds_the_orders_and_cancels_them() {
     assert!(next.stderr.contains("the last run did not end in order"), "{}", next.stderr);
     assert_eq!(open_orders(&launcher, &url), 0);
     end(venue);
+}
+
+#[test]
+fn the_database_of_a_live_account_is_built_again_from_its_journal() {
+    let launcher = Launcher::new();
+    let (venue, url) = venue(&launcher);
+    let ended = assert_clean(Running::start(live(&launcher, &url, &["--duration", "3"])).wait(), 0);
+    assert!(ended.number("fills:") > 0, "{}", ended.stdout);
+    end(venue);
+    launcher.file("live.toml", format!("[run]\nmode = 'live'\n[venue]\nurl = '{url}'\n"));
+    let with = |verb: &[&str]| launcher.run(&[verb, &["-c", "live.toml"]].concat());
+    let trades = || -> Vec<serde_json::Value> {
+        let shown = with(&["show-trades", "--json", "--limit", "10000"]).expect_code(0);
+        serde_json::from_str(&shown.stdout).unwrap()
+    };
+    let before = trades();
+    assert_eq!(before.len() as u64, ended.number("fills:"));
+    launcher.run(&["show-trades"]).expect_code(1).expect_stderr("keel-live-paper.sqlite");
+
+    std::fs::remove_file(launcher.folder().join("keel-data/keel-live-paper.sqlite")).unwrap();
+    let built = with(&["database", "rebuild", "--json"]).expect_code(0);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&built.stdout).unwrap();
+    assert!(rows.len() == 1 && rows[0]["journal"].as_str().unwrap().ends_with("live-paper/journal"), "{rows:?}");
+    assert_eq!(trades(), before);
+
+    launcher.run(&["database", "rebuild"]).expect_code(1).expect_stderr("no journal of paper found in");
+    assert!(!launcher.folder().join("keel-data/keel-paper.sqlite").exists(), "nothing is made of nothing");
 }
 
 #[test]

@@ -153,7 +153,8 @@ fn trade(clock: &Clock, shared: &Shared, keys: Option<Keys>, is_json: bool) -> R
 }
 
 fn of_replay(report: keel_backtest::ReplayReport) -> Last {
-    Last { digest: Some(report.digest.to_string()), status: report.status, latency: Vec::new(), has_begun: true }
+    let digest = Some(report.digest.to_string());
+    Last { digest, status: report.status, latency: Vec::new(), has_begun: true, is_known: true }
 }
 
 /// What SIGUSR1 and SIGQUIT print beside tasks and leases.
@@ -275,7 +276,11 @@ fn summarise(outcome: &RunOutcome, clock: &Clock, shared: &Shared, last: Last) -
         ran_s: clock.since(shared.began_mono_ns).as_secs_f64(),
         reasons: outcome.reasons.clone(),
         state_digest: last.digest,
-        left: summary::left_open(&last.status, &instruments),
+        left: summary::Left {
+            // What the embedded venue held would have ended with the process.
+            is_known: last.is_known || matches!(config.venue, Venue::Embedded),
+            ..summary::left_open(&last.status, &instruments)
+        },
         fees: summary::fees(&last.status),
         status: last.status,
         latency: last.latency,

@@ -76,6 +76,8 @@ pub struct Last {
     pub latency: Vec<LatencyLine>,
     /// Was the start complete, so that strategies could trade?
     pub has_begun: bool,
+    /// Has there been an engine that read the journal? Without one nobody knows what is open.
+    pub is_known: bool,
 }
 
 impl Last {
@@ -83,8 +85,8 @@ impl Last {
         let latency = engine.latency().stages.into_iter().map(LatencyLine::from).collect();
         let has_begun = engine.phase().is_started;
         match engine.end() {
-            Some(end) => Self { digest: Some(end.digest), status: end.status, latency, has_begun },
-            None => Self { digest: None, status: engine.status().as_ref().clone(), latency, has_begun },
+            Some(end) => Self { digest: Some(end.digest), status: end.status, latency, has_begun, is_known: true },
+            None => Self { digest: None, status: engine.status().as_ref().clone(), latency, has_begun, is_known: true },
         }
     }
 }

@@ -31,6 +31,8 @@ impl From<keel_gateway::StageSummary> for LatencyLine {
 /// An order or position that stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
+    /// Is it known at all? Not when the start failed before journal and venue had told.
+    pub is_known: bool,
     /// Orders the venue may still hold.
     pub orders: Vec<String>,
     /// Orders nobody knows the fate of.
@@ -98,6 +100,7 @@ pub fn left_open(status: &StatusSnapshot, instruments: &Instruments) -> Left {
         format!("{} {quantity} at {average} ({value}{unit})", symbol(position.instrument, instruments))
     };
     Left {
+        is_known: true,
         orders: status.open_orders.iter().filter(|it| !is_unknown(it)).map(order).collect(),
         unknown_orders: status.open_orders.iter().filter(is_unknown).map(order).collect(),
         positions: status.positions.iter().map(position).collect(),
@@ -297,6 +300,10 @@ impl Summary {
             ("open positions", &left.positions),
             ("position without protection", &left.unprotected),
         ] {
+            if !left.is_known {
+                lines.push(format!("{title}: not known: the start failed before the account could be looked at"));
+                continue;
+            }
             if what.is_empty() {
                 lines.push(format!("{title}: none"));
                 continue;
