@@ -13,7 +13,7 @@ impl Engine {
             Command::ReduceOnly => self.reduce_only(out),
             Command::Resume => self.resume(out),
             Command::StopStrategies => self.stop_strategies(out),
-            Command::Wind(policy) => self.begin_wind(*policy, out),
+            Command::Wind(policy) => self.wind_at_stop(*policy, out),
             Command::Cancel(id) => self.cancel(*id, out),
             Command::EmergencyStop(reason) => self.emergency_stop(reason, out),
             Command::Flatten(instrument) => self.flatten_while_running(*instrument, out),
@@ -104,6 +104,20 @@ impl Engine {
         }
     }
 
+    /// The stop's exit policy. What an emergency stop has under way is not thrown away for less: it stands, and the stop's
+    /// policy has what it wants once that is done.
+    fn wind_at_stop(&mut self, policy: ExitPolicy, out: &mut Outbox) {
+        let standing = self.wind.as_mut().filter(|_| self.risk.is_emergency());
+        let stands = standing.and_then(|wind| wind.take_in(policy).then_some(wind.policy()));
+        match stands {
+            Some(stronger) => {
+                self.stop_strategies(out);
+                out.notify(Notice::Winding(stronger));
+            }
+            None => self.begin_wind(policy, out),
+        }
+    }
+
     fn begin_wind(&mut self, policy: ExitPolicy, out: &mut Outbox) {
         self.stop_strategies(out);
         if self.wanted == TradingState::Halted && !self.risk.is_emergency() && policy == ExitPolicy::Flatten {
@@ -124,7 +138,10 @@ impl Engine {
         self.save_latches(out);
         out.notify(Notice::EmergencyStop(reason.to_owned()));
         if !self.begin_emergency(reason) {
-            // Once is enough: what is under way goes on, and what was given up is not tried again behind a person's back.
+            // Once is enough: what is under way goes on. What was given up is tried again, as a person asks for it again.
+            if let Some(wind) = self.wind.as_mut() {
+                wind.try_again(None);
+            }
             return;
         }
         let is_known = self.phase != Phase::Recovering;

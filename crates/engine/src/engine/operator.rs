@@ -125,6 +125,12 @@ impl Engine {
     /// resumes; all of them are a pause.
     pub(super) fn flatten_while_running(&mut self, instrument: Option<InstrumentId>, out: &mut Outbox) {
         if self.phase == Phase::Stopped {
+            if let Some(wind) = self.wind.as_mut().filter(|wind| wind.policy() == ExitPolicy::Flatten) {
+                // The end is closing everything already: what it has given up is tried again.
+                wind.try_again(instrument);
+                out.notify(Notice::Winding(ExitPolicy::Flatten));
+                return;
+            }
             out.notify(Notice::StartRefused(StartBlocker::Stopped));
             return;
         }
@@ -136,7 +142,10 @@ impl Engine {
             Some(id) if self.instruments.get(id).is_some() => {
                 self.hold(id, HoldCause::Operator, "an operator has it flattened".to_owned(), out);
                 match self.wind.as_mut().filter(|wind| wind.is_while_running()) {
-                    Some(wind) => wind.add_instrument(id),
+                    Some(wind) => {
+                        wind.add_instrument(id);
+                        wind.try_again(Some(id));
+                    }
                     None => self.wind = Some(Wind::while_running(Some(id))),
                 }
             }

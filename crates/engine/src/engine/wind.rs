@@ -3,12 +3,18 @@
 use super::Engine;
 use crate::outbox::{Notice, Outbox};
 use keel_execution::{Order, OrderState};
-use keel_model::{ExitPolicy, InstrumentId, NewOrder, OrderIntent, OrderPurpose, OrderType, Quantity, Side, Timestamp};
+use keel_model::{
+    ClientOrderId, ExitPolicy, FeedState, InstrumentId, NewOrder, OrderIntent, OrderPurpose, OrderType, Quantity, Side,
+    Timestamp,
+};
 use keel_risk::HOUSE;
 use std::time::Duration;
 
 /// Pause between two tries to close one position.
 const FLATTEN_PAUSE: Duration = Duration::from_millis(250);
+
+/// Pause after a try that does not count: it never left, or nobody would have told us what became of it.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// An exit policy under way.
 #[derive(Clone, Debug)]
@@ -20,22 +26,68 @@ pub(super) struct Wind {
     is_while_running: bool,
     tries: Vec<Tries>,
     is_told: bool,
+    /// A weaker policy that was asked for meanwhile: it has what it wants once this one has.
+    asked: Option<ExitPolicy>,
 }
 
 /// Closing orders of one instrument.
 #[derive(Clone, Copy, Debug)]
 struct Tries {
     instrument: InstrumentId,
-    /// In a row without the position getting smaller.
+    /// In a row without the position getting smaller; those that never left the program or were made while a stream that
+    /// they need was down do not count.
     count: u32,
     ts_last: Timestamp,
+    /// Until the next try.
+    pause: Duration,
+    /// The last try that was counted.
+    counted: Option<ClientOrderId>,
     /// What was held at the last try.
     held: Quantity,
 }
 
+impl Tries {
+    const fn new(instrument: InstrumentId, held: Quantity) -> Self {
+        Self { instrument, count: 0, ts_last: Timestamp::ZERO, pause: FLATTEN_PAUSE, counted: None, held }
+    }
+}
+
+/// How much a policy asks for, compared with others.
+const fn strength(policy: ExitPolicy) -> u8 {
+    match policy {
+        ExitPolicy::Keep => 0,
+        ExitPolicy::CancelEntries => 1,
+        ExitPolicy::CancelAll => 2,
+        ExitPolicy::Flatten => 3,
+    }
+}
+
 impl Wind {
     pub(super) const fn new(policy: ExitPolicy) -> Self {
-        Self { policy, instruments: Vec::new(), is_while_running: false, tries: Vec::new(), is_told: false }
+        Self {
+            policy,
+            instruments: Vec::new(),
+            is_while_running: false,
+            tries: Vec::new(),
+            is_told: false,
+            asked: None,
+        }
+    }
+
+    /// Takes a weaker policy in: what is under way for all instruments stands, and the other is told with it. `false` when the
+    /// other asks for as much or more.
+    pub(super) fn take_in(&mut self, weaker: ExitPolicy) -> bool {
+        let stands = !self.is_while_running && strength(weaker) < strength(self.policy);
+        if stands {
+            (self.asked, self.is_told) = (Some(weaker), false);
+        }
+        stands
+    }
+
+    /// A person asks again: what could not be closed, of one instrument or of all, is tried anew.
+    pub(super) fn try_again(&mut self, instrument: Option<InstrumentId>) {
+        self.tries.retain(|tries| instrument.is_some_and(|id| id != tries.instrument));
+        self.is_told = false;
     }
 
     /// A flatten that does not end the run, of one instrument or of all.
@@ -177,6 +229,9 @@ impl Engine {
         {
             wind.is_told = true;
             out.notify(if wind.is_while_running { Notice::Flattened } else { Notice::Wound(policy) });
+            if let Some(asked) = wind.asked.take() {
+                out.notify(Notice::Wound(asked));
+            }
         }
     }
 
@@ -212,25 +267,39 @@ impl Engine {
             }
             let Some(intent) = self.closing_order(instrument) else { continue };
             let (now, tries_max) = (self.now, self.config.flatten_attempts_max);
+            let is_blind = self.account_feed != FeedState::Live || self.feeds.get(index) != Some(&FeedState::Live);
             let Some(wind) = self.wind.as_mut() else { return };
             let held = self.portfolio.position(instrument).quantity.abs().unwrap_or_default();
             let at = match wind.tries.iter().position(|tries| tries.instrument == instrument) {
                 Some(at) => at,
                 None => {
-                    wind.tries.push(Tries { instrument, count: 0, ts_last: Timestamp::ZERO, held });
+                    wind.tries.push(Tries::new(instrument, held));
                     wind.tries.len() - 1
                 }
             };
             let Some(tries) = wind.tries.get_mut(at) else { continue };
             if held < tries.held {
-                (tries.count, tries.ts_last, tries.held) = (0, Timestamp::ZERO, held);
+                *tries = Tries::new(instrument, held);
             }
-            if tries.count >= tries_max || now.since(tries.ts_last) < FLATTEN_PAUSE {
+            let has_not_left = |id| self.orders.get(id).is_some_and(|order| order.state == OrderState::Abandoned);
+            if tries.counted.take_if(|id| has_not_left(*id)).is_some() {
+                (tries.count, tries.pause) = (tries.count.saturating_sub(1), LOST_PAUSE);
+            }
+            if tries.count >= tries_max || now.since(tries.ts_last) < tries.pause {
                 continue;
             }
-            (tries.count, tries.ts_last) = (tries.count + 1, now);
-            let client_order_id = self.house_id();
+            let client_order_id = self.ids.next_id();
+            tries.ts_last = now;
             self.submit(NewOrder { client_order_id, strategy: HOUSE, ts_decided: now, intent }, out);
+            // What risk stops (it wants a fresh price) says as little of the position as what is not sent.
+            let counts = !is_blind && self.orders.get(client_order_id).is_some();
+            if let Some(tries) = self.wind.as_mut().and_then(|wind| wind.tries.get_mut(at)) {
+                (tries.pause, tries.counted) = match counts {
+                    true => (FLATTEN_PAUSE, Some(client_order_id)),
+                    false => (LOST_PAUSE, None),
+                };
+                tries.count += u32::from(counts);
+            }
         }
     }
 

@@ -190,17 +190,155 @@ fn flatten_closes_in_pieces_what_is_larger_than_one_order_may_be() {
     assert!(desk.engine.status().positions.is_empty());
 }
 
+/// The closing order that waits for an answer.
+fn closing(desk: &Desk) -> Option<ClientOrderId> {
+    desk.engine.orders().open().next().map(keel_execution::Order::id)
+}
+
+/// Answers each closing order within `ms` like this.
+fn answer_closings(desk: &mut Desk, ms: u64, outcome: &SubmitOutcome) -> usize {
+    let mut count = 0;
+    for _ in 0..ms / 50 {
+        if let Some(id) = closing(desk) {
+            desk.execution(ExecutionEvent::Submit(id, outcome.clone()));
+            count += 1;
+        }
+        desk.wait(50);
+    }
+    count
+}
+
+fn refused() -> SubmitOutcome {
+    let reason = keel_model::RejectReason::Other;
+    SubmitOutcome::Rejected(keel_model::Reject { reason, code: -1, text: ReasonText::EMPTY })
+}
+
+/// Positions left, and given up.
+fn left(desk: &Desk) -> (usize, usize) {
+    let progress = desk.engine.wind_progress().unwrap();
+    (progress.positions_left, progress.positions_given_up)
+}
+
+fn close_all(desk: &mut Desk) {
+    let id = closing(desk).expect("a closing order");
+    desk.ack(id);
+    let size = desk.engine.orders().get(id).unwrap().new.intent.quantity.to_string();
+    desk.fill(id, &size, &size, OrderStatus::Filled);
+}
+
+fn wounds(desk: &Desk) -> Vec<ExitPolicy> {
+    let of = |notice: &Notice| match notice {
+        Notice::Wound(policy) => Some(*policy),
+        _ => None,
+    };
+    desk.notices.iter().filter_map(of).collect()
+}
+
 #[test]
 fn flatten_gives_up_after_its_tries_and_says_so() {
     let mut desk = Desk::started();
     position(&mut desk, "0.1");
-    desk.feed(StreamKind::Market(BTC), FeedState::Stale);
     desk.command(Command::Wind(ExitPolicy::Flatten));
-    desk.wait(3_000);
-    let progress = desk.engine.wind_progress().unwrap();
-    assert_eq!((progress.positions_left, progress.positions_given_up), (0, 1));
+    assert_eq!(answer_closings(&mut desk, 5_000, &refused()), 5);
+    assert_eq!(left(&desk), (0, 1));
     assert!(!desk.engine.is_wound(), "what is still held is not wound");
     assert_eq!(desk.engine.status().positions.len(), 1, "what stayed open is in the status");
+    assert!(wounds(&desk).is_empty());
+}
+
+#[test]
+fn an_emergency_stop_closes_once_the_connection_is_back_however_long_that_takes() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    desk.command(Command::EmergencyStop("a person pressed the button".into()));
+    let lost = SubmitOutcome::NotSent(keel_model::NotSentReason::NotConnected);
+    let tries = answer_closings(&mut desk, 30_000, &lost);
+    assert!((6..=31).contains(&tries), "about once a second while the price is fresh: {tries}");
+    assert_eq!(left(&desk), (1, 0), "what never left is no try");
+    desk.quote("60000", "60000.01");
+    desk.wait(1_100);
+    close_all(&mut desk);
+    assert!(desk.engine.is_wound() && desk.engine.status().positions.is_empty());
+}
+
+#[test]
+fn tries_made_while_a_stream_is_down_do_not_count() {
+    for stream in [StreamKind::Market(BTC), StreamKind::Account] {
+        let mut desk = Desk::started();
+        position(&mut desk, "0.1");
+        desk.feed(stream, FeedState::Stale);
+        desk.command(Command::EmergencyStop("a person pressed the button".into()));
+        answer_closings(&mut desk, 20_000, &refused());
+        assert_eq!(left(&desk), (1, 0), "{stream:?}");
+        desk.feed(stream, FeedState::Live);
+        desk.quote("60000", "60000.01");
+        desk.wait(1_100);
+        assert!(closing(&desk).is_some(), "{stream:?}: it goes on by itself");
+    }
+}
+
+#[test]
+fn a_person_who_asks_again_has_what_was_given_up_tried_again() {
+    let again = [Command::EmergencyStop("again".into()), Command::Flatten(None), Command::Flatten(Some(BTC))];
+    for command in again {
+        let mut desk = Desk::started();
+        position(&mut desk, "0.1");
+        desk.command(Command::EmergencyStop("a person pressed the button".into()));
+        answer_closings(&mut desk, 5_000, &refused());
+        assert_eq!((left(&desk), closing(&desk)), ((0, 1), None));
+        desk.command(command.clone());
+        assert_eq!(left(&desk), (1, 0), "{command:?}");
+        desk.wait(100);
+        close_all(&mut desk);
+        assert!(desk.engine.is_wound(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_flatten_of_one_instrument_that_was_given_up_is_tried_again_when_asked_for() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    desk.command(Command::Flatten(Some(BTC)));
+    answer_closings(&mut desk, 5_000, &refused());
+    assert_eq!(left(&desk), (0, 1));
+    desk.command(Command::Flatten(Some(BTC)));
+    desk.wait(100);
+    close_all(&mut desk);
+    assert!(desk.engine.is_wound());
+}
+
+#[test]
+fn a_stop_right_after_an_emergency_stop_does_not_throw_the_closing_away() {
+    for policy in [ExitPolicy::CancelEntries, ExitPolicy::CancelAll, ExitPolicy::Keep] {
+        let mut desk = Desk::started();
+        position(&mut desk, "0.1");
+        let entry = desk.live(buy("0.05", "59000"));
+        desk.command(Command::EmergencyStop("a person pressed the button".into()));
+        desk.command(Command::StopStrategies);
+        desk.command(Command::Wind(policy));
+        assert_eq!(desk.engine.status().operator.winding.unwrap().policy, ExitPolicy::Flatten);
+        desk.canceled(entry, "0");
+        desk.wait(500);
+        assert!(!desk.engine.is_wound() && wounds(&desk).is_empty(), "{policy:?}: a position is open");
+        close_all(&mut desk);
+        assert_eq!(wounds(&desk), [ExitPolicy::Flatten, policy], "the stop hears it with the flatten");
+        desk.command(Command::Wind(policy));
+        assert_eq!(wounds(&desk).last(), Some(&policy), "and after it");
+        assert_eq!(wounds(&desk).len(), 4);
+    }
+}
+
+#[test]
+fn a_stop_is_not_told_that_all_is_confirmed_when_the_emergency_gave_up_closing() {
+    let mut desk = Desk::started();
+    position(&mut desk, "0.1");
+    desk.command(Command::EmergencyStop("a person pressed the button".into()));
+    answer_closings(&mut desk, 5_000, &refused());
+    assert_eq!(left(&desk), (0, 1));
+    desk.command(Command::Wind(ExitPolicy::CancelEntries));
+    desk.wait(2_000);
+    assert!(!desk.engine.is_wound() && wounds(&desk).is_empty());
+    assert_eq!(left(&desk), (0, 1));
 }
 
 #[test]
