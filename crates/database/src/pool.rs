@@ -1,8 +1,8 @@
 //! The one pool of connections that everything in the process shares: taken by owner, checked before use, limited, closed once.
 //!
 //! Invariants: no more connections than `connections_max`; whoever needs one more waits, with a limit, and is told who holds
-//! them; a connection that does not answer is replaced, never handed out; `close` may be called by anybody, any number of
-//! times, and each caller learns when it is done. Nothing here is on the way of an order.
+//! them; a connection that does not answer, or was left inside a transaction, is replaced, never handed out; `close` may be
+//! called by anybody, any number of times, and each caller learns when it is done. Nothing here is on the way of an order.
 
 use crate::owners::{Held, OwnerUse, Owners};
 use crate::retry::Backoff;
@@ -341,7 +341,8 @@ impl Database {
         match done {
             Ok(value) => transaction.commit().await.map_err(fail).map(|()| value),
             Err(error) => {
-                // The error that counts is the first one.
+                // The error that counts is the first one. Where the rollback fails, as after a full disk, which ends the
+                // transaction behind the pool's back, the connection is replaced before its next use.
                 drop(transaction.rollback().await);
                 Err(error)
             }
@@ -410,6 +411,11 @@ fn pool_of(options: &DatabaseOptions, trouble: &Trouble) -> Result<AnyPool, DbEr
         .idle_timeout(Duration::from_secs(600))
         .max_lifetime(None)
         .test_before_acquire(true)
+        // The test above has waited for a rollback that was under way. What is in a transaction still, never gets out of it.
+        .before_acquire(|connection, _| {
+            let is_fit = !connection.is_in_transaction();
+            Box::pin(async move { Ok(is_fit) })
+        })
         .after_connect(move |connection, _| {
             let trouble = trouble.clone();
             Box::pin(async move {

@@ -225,6 +225,60 @@ async fn d_01_a_full_disk_under_the_database_is_told_and_costs_the_journal_nothi
     live.end().await;
 }
 
+/// How large the file may get, for the one connection of the pool; never less than it is.
+async fn allow_pages(database: &Database, pages: &str) {
+    let mut connection = database.acquire("test").await.unwrap();
+    let limit = format!("PRAGMA max_page_count = {pages}");
+    sqlx::query(sqlx::AssertSqlSafe(limit)).fetch_all(&mut *connection).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d_01_a_connection_whose_transaction_a_full_disk_ended_is_never_used_again() {
+    let fresh = Fresh::new(On::Sqlite).await.unwrap();
+    let database = Database::open(DatabaseOptions { connections_max: 1, ..fresh.options() }).await.unwrap();
+    let live = Live::start(&fresh.journal(), &database);
+    let journal = live.journal.clone();
+    let mut writer = Writer::new(&journal);
+    writer.begin(&["BTCUSDT"]);
+    assert_eq!(live.projection.drained(SOON).await, 0);
+    for round in 1..=2_u64 {
+        allow_pages(&database, "1").await;
+        // A single large row: SQLite answers with the end of the whole transaction, behind the pool's back.
+        let error = database
+            .with_tx("fill up", "test", |c| {
+                Box::pin(async move {
+                    let large = "INSERT INTO keel_meta (name, value) VALUES ('large', hex(zeroblob(1000000)))";
+                    let done = sqlx::query(large).execute(c).await;
+                    Err::<(), _>(match done.unwrap_err() {
+                        sqlx::Error::Database(error) if error.code().as_deref() == Some("13") => {
+                            DbError::NoSpace { what: "fill up".into(), cause: error.message().to_owned() }
+                        }
+                        error => panic!("{error}"),
+                    })
+                })
+            })
+            .await
+            .unwrap_err();
+        assert!(matches!(error, DbError::NoSpace { .. }), "{error}");
+        allow_pages(&database, "1000000").await;
+        // Room again: what is handed out next is fit for work, and the projection goes on with it.
+        let written = database.with_tx("go on", "test", |c| {
+            Box::pin(async move {
+                let done = sqlx::query("UPDATE keel_meta SET value = value").execute(c).await;
+                done.map(drop).map_err(|error| panic!("{error}"))
+            })
+        });
+        let written: Result<(), DbError> = written.await;
+        written.unwrap();
+        for sequence in 50 * (round - 1) + 1..=50 * round {
+            writer.place(sequence, Side::Buy, 0);
+        }
+        assert_eq!(live.projection.drained(SOON).await, 0, "round {round}: {:?}", live.projection.status());
+        assert_eq!(number(&database, "SELECT COUNT(*) FROM orders").await, i64::try_from(50 * round).unwrap());
+    }
+    live.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_address_says_what_is_wrong_and_never_the_password() {
     let parse = |text: &str| DatabaseAddress::parse(text, Path::new("/"));
