@@ -8,10 +8,13 @@ use crate::verbs::show_list;
 use keel_database::{Database, DbError, JournalSource, rebuild};
 use keel_lifecycle::ExitStatus;
 use keel_store::FolderLock;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// Other databases that a message names at most.
+const OTHERS_MAX: usize = 5;
 
 fn failed(error: DbError) -> LaunchError {
     LaunchError::start("database", error)
@@ -40,13 +43,29 @@ async fn open(config: &Config, settings: &DatabaseSettings) -> Result<Database, 
     let options = crate::run::database::options(settings, &config.mode.to_string());
     let database = Database::open_lazy(options).map_err(failed)?;
     if !database.is_there() {
+        let others = others_beside(settings.address.path());
+        let hint = if others.is_empty() {
+            String::new()
+        } else {
+            format!(". Beside it: {}; name the configuration of that run with -c", others.join(", "))
+        };
         return Err(LaunchError::start(
             "database",
-            format!("{} does not exist yet; a run makes it, or `launcher database rebuild`", settings.address),
+            format!("{} does not exist yet; a run makes it, or `launcher database rebuild`{hint}", settings.address),
         ));
     }
     database.prepare().await.map_err(failed)?;
     Ok(database)
+}
+
+/// Databases of other modes and accounts in the folder where this one is missing: a person meant perhaps one of them.
+fn others_beside(missing: Option<&Path>) -> Vec<String> {
+    let Some(Ok(entries)) = missing.and_then(Path::parent).map(std::fs::read_dir) else { return Vec::new() };
+    let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> =
+        names.filter(|name| name.starts_with("keel-") && name.ends_with(".sqlite")).take(OTHERS_MAX).collect();
+    names.sort();
+    names
 }
 
 /// `show-trades`.
@@ -139,10 +158,7 @@ fn rebuild_all(common: &Common, config: &Config, settings: &DatabaseSettings) ->
     // A run that is under way writes the database itself.
     let lock =
         FolderLock::acquire(&root, "database rebuild").map_err(|error| LaunchError::Locked(error.to_string()))?;
-    let folders = journals_in(&root);
-    if folders.is_empty() {
-        return Err(LaunchError::start("database", format!("{} holds no journal", root.display())));
-    }
+    let journals = journals_of(&root, &crate::run::start::books_of(config))?;
     let mode = config.mode.to_string();
     let rows = block_on(async {
         let options = crate::run::database::options(settings, &mode);
@@ -150,7 +166,7 @@ fn rebuild_all(common: &Common, config: &Config, settings: &DatabaseSettings) ->
         if let Some(aside) = aside {
             out::note(&format!("the old file is damaged and kept as {}", aside.display()));
         }
-        let built = rebuild_each(&database, &mode, &folders).await;
+        let built = rebuild_each(&database, &mode, &journals).await;
         database.close(CLOSE_LIMIT).await.map_err(failed)?;
         built
     })?;
@@ -160,22 +176,18 @@ fn rebuild_all(common: &Common, config: &Config, settings: &DatabaseSettings) ->
     Ok(if is_whole { ExitStatus::Clean } else { ExitStatus::Failed })
 }
 
-async fn rebuild_each(database: &Database, mode: &str, folders: &[PathBuf]) -> Result<Vec<Vec<String>>, LaunchError> {
+async fn rebuild_each(database: &Database, mode: &str, journals: &[Found]) -> Result<Vec<Vec<String>>, LaunchError> {
     let mut rows = Vec::new();
-    for folder in folders {
+    for (folder, instance) in journals {
         let row = |records: u64, what: String| vec![folder.display().to_string(), records.to_string(), what];
-        let report = match keel_store::verify(folder) {
-            Ok(report) if report.mode == mode => report,
-            Ok(report) => {
-                tracing::debug!(folder = %folder.display(), mode = report.mode, "of another mode");
-                continue;
-            }
+        let instance = match instance {
+            Ok(instance) => *instance,
             Err(error) => {
                 rows.push(row(0, format!("failed: {error}")));
                 continue;
             }
         };
-        let source = JournalSource::new(folder, report.instance, mode);
+        let source = JournalSource::new(folder, instance, mode);
         rows.push(match rebuild(database, &source).await {
             Ok(built) if built.has_kept_older => {
                 let first = built.first_sequence;
@@ -192,6 +204,32 @@ async fn rebuild_each(database: &Database, mode: &str, folders: &[PathBuf]) -> R
         });
     }
     Ok(rows)
+}
+
+/// Folder of a journal, and which bot wrote it or why it cannot be read.
+type Found = (PathBuf, Result<u32, keel_store::StoreError>);
+
+/// The journals in a data folder that hold these books, and those that cannot be read; none at all is an error.
+fn journals_of(root: &Path, books: &str) -> Result<Vec<Found>, LaunchError> {
+    let (mut found, mut others) = (Vec::new(), BTreeSet::new());
+    for folder in journals_in(root) {
+        match keel_store::verify(&folder) {
+            Ok(report) if report.mode == books => found.push((folder, Ok(report.instance))),
+            Ok(report) => {
+                others.insert(report.mode);
+            }
+            Err(error) => found.push((folder, Err(error))),
+        }
+    }
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let others: Vec<String> = others.into_iter().collect();
+    let there = match others.as_slice() {
+        [] => "name the data folder with --data-dir".to_owned(),
+        others => format!("there are journals of {}: name their configuration with -c", others.join(", ")),
+    };
+    Err(LaunchError::start("database", format!("no journal of {books} found in {}; {there}", root.display())))
 }
 
 /// Folders of journals in a data folder, oldest name first.

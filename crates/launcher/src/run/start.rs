@@ -119,7 +119,7 @@ fn prepare_for_the_worst(context: &RunContext, shared: &Shared) {
 }
 
 /// Whose books a journal holds: a folder of another mode or account is never opened.
-fn books_of(config: &Config) -> String {
+pub fn books_of(config: &Config) -> String {
     match config.mode {
         Mode::Live => format!("{} {}", config.mode, config.account),
         Mode::Paper => config.mode.to_string(),
