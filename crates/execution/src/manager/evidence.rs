@@ -234,7 +234,8 @@ impl OrderManager {
     /// person must look at. It is asked about further on and never closed by this: fills may be owed.
     fn on_accepted_not_found(&mut self, id: ClientOrderId, now: Timestamp, out: &mut Actions) {
         self.query_later(id, None, now);
-        let bound = Duration::from_millis(self.bound_ms(now));
+        // An answer may be as old as a question may take: what is heard beyond the bound must have been asked beyond it.
+        let bound = Duration::from_millis(self.bound_ms(now).saturating_add(self.config.query_timeout_ms));
         let Some(order) = self.order_mut(id) else { return };
         if order.not_found_since == Timestamp::ZERO {
             order.not_found_since = now;
