@@ -176,10 +176,10 @@ fn dumps(lifecycle: &Lifecycle, shared: &Shared) {
 
 /// What happens at once when the stop is asked for, on the asking thread: no new exposure, even with every worker blocked.
 fn stop_callbacks(lifecycle: &Lifecycle, shared: &Shared, clock: &Clock) {
-    let (gate, level) = (shared.gate.clone(), plan::gate_level(shared.config.on_exit));
+    let (gate, policy) = (shared.gate.clone(), shared.config.on_exit);
     let (duration, clock, began) = (shared.config.duration, clock.clone(), shared.began_mono_ns);
     lifecycle.stop_signal().on_request(move |reason| {
-        gate.close(level);
+        gate.close(plan::gate_level(policy, &gate));
         if let (StopReason::DurationElapsed, Some(duration)) = (reason, duration) {
             let ran = clock.since(began).as_secs_f64();
             out::note(&format!("Duration reached: {ran:.1}s/{}s", duration.as_secs_f64()));

@@ -285,6 +285,15 @@ impl Emergency {
         if self.inner.has_begun.swap(true, Ordering::SeqCst) {
             let latch = self.latch();
             tracing::warn!(%trigger, reason, "emergency stop again: it is latched already");
+            // The engine tries again to close what it has given up; nothing else begins anew.
+            let has_given_up = |engine: &CoordinatorHandle| {
+                engine.status().operator.winding.as_ref().is_some_and(|wind| wind.positions_given_up > 0)
+            };
+            if let Some(engine) = self.inner.shared.engine().filter(has_given_up)
+                && engine.command(Command::EmergencyStop(reason.to_owned())).is_err()
+            {
+                tracing::warn!("emergency stop again: the engine cannot take it now; ask once more");
+            }
             return latch.map_or(Begun::Now, Begun::Before);
         }
         let began = self.inner.clock.mono_ns();

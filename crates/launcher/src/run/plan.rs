@@ -5,7 +5,7 @@ use super::parts::{Shared, control_group, group, groups};
 use super::recover::REPLAY_JOURNAL;
 use super::start::OPEN_JOURNAL;
 use super::venue::START_VENUE;
-use keel_gateway::{CoordinatorHandle, GateLevel, Snapshots, WindOutcome};
+use keel_gateway::{CoordinatorHandle, GateLevel, Snapshots, SubmitGate, WindOutcome};
 use keel_lifecycle::{LeaseKind, PlanError, RunContext, StopContext, StopError, StopPlan, StopStep, TaskKind};
 use keel_model::{Command, ExitPolicy};
 use std::time::Duration;
@@ -19,10 +19,15 @@ const LAST_SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
 /// Longest wait for the balances after the exit policy.
 const LAST_BALANCES_LIMIT: Duration = Duration::from_millis(500);
 
-/// What the gate lets through while we stop.
+/// Of the limit of the strategies' stop, kept when it waits for an emergency stop's closing orders.
+const CLOSING_MARGIN: Duration = Duration::from_millis(200);
+
+/// What the gate lets through while we stop: closing orders for `flatten`, and where an emergency stop has lowered the gate
+/// before, because it is closing positions.
 #[must_use]
-pub const fn gate_level(policy: ExitPolicy) -> GateLevel {
+pub fn gate_level(policy: ExitPolicy, gate: &SubmitGate) -> GateLevel {
     match policy {
+        _ if gate.is_closing() => gate.level().min(GateLevel::ExitsOnly),
         ExitPolicy::Flatten => GateLevel::ExitsOnly,
         ExitPolicy::CancelEntries | ExitPolicy::CancelAll | ExitPolicy::Keep => GateLevel::Shut,
     }
@@ -100,7 +105,7 @@ impl Step {
 
 /// No new exposure leaves from here on. The signal's own thread has closed the gate already; this says so in the report.
 async fn close_gate(shared: Shared, _stop: StopContext) -> Result<(), StopError> {
-    shared.gate.close(gate_level(shared.config.on_exit));
+    shared.gate.close(gate_level(shared.config.on_exit, &shared.gate));
     Ok(())
 }
 
@@ -119,7 +124,19 @@ async fn stop_strategies(shared: Shared, stop: StopContext) -> Result<(), StopEr
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+    // Closing at a price needs a price, and the market streams end after this step.
+    let is_emergency = shared.gate.level() == GateLevel::ExitsOnly && shared.config.on_exit != ExitPolicy::Flatten;
+    while is_emergency && is_closing(&engine) && stop.inner_limit() > CLOSING_MARGIN {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
     Ok(())
+}
+
+/// Is an emergency stop still closing positions, or has nobody told yet that it began to?
+fn is_closing(engine: &CoordinatorHandle) -> bool {
+    let operator = &engine.status().operator;
+    let wind = operator.winding.as_ref().filter(|_| operator.is_emergency);
+    wind.is_none_or(|wind| wind.policy == ExitPolicy::Flatten && wind.positions_left > 0)
 }
 
 /// Answers to what was already sent.
@@ -296,4 +313,24 @@ async fn telemetry(shared: Shared, stop: StopContext) -> Result<(), StopError> {
     }
     shared.logging.flush();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_lowers_the_gate_no_further_than_an_emergency_that_is_closing_has() {
+        let gate = SubmitGate::new();
+        assert!(gate.open());
+        assert_eq!(gate_level(ExitPolicy::CancelEntries, &gate), GateLevel::Shut);
+        assert_eq!(gate_level(ExitPolicy::Flatten, &gate), GateLevel::ExitsOnly);
+        gate.close(GateLevel::ExitsOnly);
+        for policy in [ExitPolicy::CancelEntries, ExitPolicy::CancelAll, ExitPolicy::Keep, ExitPolicy::Flatten] {
+            gate.close(gate_level(policy, &gate));
+            assert_eq!(gate.level(), GateLevel::ExitsOnly, "{policy:?}");
+        }
+        gate.close(GateLevel::Shut);
+        assert_eq!(gate_level(ExitPolicy::Flatten, &gate), GateLevel::Shut, "it never rises");
+    }
 }
