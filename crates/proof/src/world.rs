@@ -292,6 +292,7 @@ impl<'k> World<'k> {
                 process.is_started
                     && process.is_compared
                     && process.waiting.is_empty()
+                    && process.engine.orders().doubted_count() == 0
                     && process
                         .engine
                         .orders()

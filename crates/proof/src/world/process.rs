@@ -15,6 +15,20 @@ use keel_store::image::Tear;
 use keel_store::{Durability, Record};
 
 impl World<'_> {
+    /// News of an order after the faults: only a comparison that begins later knows what followed from it.
+    fn note_late_news(&mut self, bot: usize, event: &ExecutionEvent) {
+        let is_news = matches!(
+            event,
+            ExecutionEvent::Submit(..)
+                | ExecutionEvent::Cancel(..)
+                | ExecutionEvent::Replace { .. }
+                | ExecutionEvent::Report(_)
+        );
+        if let Some(process) = self.bots[bot].process.as_mut().filter(|_| is_news) {
+            (process.is_compared, process.is_comparing) = (false, false);
+        }
+    }
+
     // ── Dying ──
 
     /// A moment at which the process may die; says whether it is dead.
@@ -220,6 +234,7 @@ impl World<'_> {
             return;
         }
         self.note(|| format!("bot {bot} hears {}", short(&event)));
+        self.note_late_news(bot, &event);
         self.count(bot, &event);
         let now = self.wall(bot);
         let is_kept = mutant!(86, true, !matches!(event, ExecutionEvent::Report(_)));
