@@ -119,6 +119,7 @@ impl World<'_> {
             }
         }
         self.note(|| format!("venue log: {} cum {} open {}", line.id, line.cum, line.is_open));
+        self.note_late_move();
     }
 
     fn observe_new(&mut self, line: &Line) {

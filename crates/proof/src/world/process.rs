@@ -22,9 +22,17 @@ impl World<'_> {
             ExecutionEvent::Submit(..)
                 | ExecutionEvent::Cancel(..)
                 | ExecutionEvent::Replace { .. }
+                | ExecutionEvent::Query(..)
                 | ExecutionEvent::Report(_)
         );
         if let Some(process) = self.bots[bot].process.as_mut().filter(|_| is_news) {
+            (process.is_compared, process.is_comparing) = (false, false);
+        }
+    }
+
+    /// The venue has moved an order: whoever compared before has not seen it.
+    pub(super) fn note_late_move(&mut self) {
+        for process in self.bots.iter_mut().filter_map(|bot| bot.process.as_mut()) {
             (process.is_compared, process.is_comparing) = (false, false);
         }
     }
@@ -369,6 +377,7 @@ impl World<'_> {
             Notice::Order { id, from, to, .. } => {
                 self.note(|| format!("bot {bot} order {id} {from} -> {to}"));
                 self.coverage.moved(*from, *to);
+                self.note_late_move();
                 match to {
                     OrderState::Unknown => self.met(Met::Unknown),
                     OrderState::NeverAccepted => self.met(Met::NeverAccepted),
