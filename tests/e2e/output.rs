@@ -62,10 +62,21 @@ fn a_variable_with_one_underscore_too_few_is_warned_of() {
 }
 
 #[test]
-fn a_run_whose_duration_ends_before_trading_began_is_a_failure_and_names_the_blocker() {
+fn a_run_with_too_few_files_is_refused_with_the_remedy_before_it_opens_any() {
     let launcher = Launcher::new();
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "ulimit -n 24; exec \"$0\" --duration 2", env!("CARGO_BIN_EXE_launcher")]);
     command.current_dir(launcher.folder()).stdin(Stdio::null());
     Running::start(command).wait().expect_code(1).expect_stderr("ulimit -n");
+    assert!(!launcher.folder().join("keel-data").exists(), "nothing was made");
+}
+
+#[test]
+fn a_run_whose_duration_ends_before_trading_began_is_a_failure_and_says_so() {
+    let launcher = Launcher::new();
+    // A port that accepts and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let command = launcher.command(&["--venue", &url, "--account", "key:secret", "--duration", "1"]);
+    Running::start(command).wait().expect_code(1).expect_stderr("the duration ended before trading began");
 }

@@ -63,6 +63,7 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
         }
         return restart::supervise(config.restart, arguments);
     }
+    enough_files(files_max())?;
     let folders = folder::open(&config, clock.now_ns())?;
     let account = account_lock::take(&config, keys.as_ref())?;
     let logging = logging::start(&config.log, Some(&folders.logs), out::may_colour(common.no_color))?;
@@ -214,7 +215,7 @@ fn orders_left(shared: &Shared) -> Vec<LeakSection> {
 fn conclude(mut outcome: RunOutcome, clock: &Clock, shared: &Shared, last: Last, is_json: bool) -> ExitStatus {
     let never_began = (!last.has_begun && outcome.reasons.contains(&StopReason::DurationElapsed)).then(|| {
         let venue = shared.parts.lock().venue_name.clone();
-        never_began(&venue, files_max())
+        never_began(&venue)
     });
     let mut summary = summarise(&outcome, clock, shared, last);
     if let Some(error) = &never_began {
@@ -245,17 +246,22 @@ fn files_max() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
+/// A run that could not open its sockets and journal would fail at a random place later: it is refused at the start.
+fn enough_files(files_max: Option<u64>) -> Result<(), LaunchError> {
+    match files_max {
+        Some(files) if files < FILES_NEEDED => Err(LaunchError::Usage(format!(
+            "only {files} files may be open, and a run needs up to {FILES_NEEDED}; allow more, such as `ulimit -n 1024`"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Why nothing was traded although the whole duration has passed.
-fn never_began(venue: &str, files_max: Option<u64>) -> String {
+fn never_began(venue: &str) -> String {
     let what = "the duration ended before trading began";
-    match (venue, files_max) {
-        (_, Some(files)) if files < FILES_NEEDED => {
-            format!(
-                "{what}: only {files} files may be open, too few for the streams; allow more, such as `ulimit -n 1024`"
-            )
-        }
-        ("", _) => format!("{what}: the venue was not reached; see the warnings above, or try `launcher check`"),
-        (venue, _) => format!(
+    match venue {
+        "" => format!("{what}: the venue was not reached; see the warnings above, or try `launcher check`"),
+        venue => format!(
             "{what}: the streams of {venue} did not come up or its account was not compared yet; see the warnings above, \
              give it a longer --duration, or try `launcher check`"
         ),

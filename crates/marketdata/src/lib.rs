@@ -9,6 +9,8 @@
 pub mod bars;
 /// Order books kept from snapshots, deltas and top-of-book updates.
 pub mod book;
+/// Market data as columns: files and backtests.
+pub mod columns;
 /// Which streams are current and which have fallen silent.
 pub mod health;
 /// Streaming indicators.
@@ -18,6 +20,7 @@ pub mod recording;
 
 pub use bars::{BarBuilder, BarError};
 pub use book::{Applied, BookError, BookState, OrderBook, SequenceGap};
+pub use columns::{BarColumns, FundingColumns, Interval, IntervalError, QuoteColumns, TradeColumns};
 pub use health::{FeedHealth, HealthChange, StreamSlot};
 pub use indicators::{
     Adx, AdxValue, Atr, Bollinger, BollingerBands, Cci, Channel, Donchian, Ema, IndicatorError, Keltner, Macd,
