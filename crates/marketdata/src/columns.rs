@@ -80,7 +80,7 @@ fn days_of_month(day: u64) -> u64 {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + z / 146_097 * 400 + u64::from(month <= 2);
     match month {
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
