@@ -34,6 +34,10 @@ pub struct JournalOptions {
     pub mode: String,
     /// Which bot, for a fresh folder; an existing one keeps its own.
     pub instance: u32,
+    /// The least epoch of this start. A folder that was copied back in time, or emptied, would count epochs again that the
+    /// venue has seen; a number that grows by itself, such as the seconds of the clock, keeps client order ids new. 0: the
+    /// next one of the folder.
+    pub epoch_min: u32,
     /// Size of a segment, 64 KiB to 256 MiB; reserved ahead.
     pub segment_bytes: u64,
     /// Most bytes that may wait for the writer; then records are refused. At most a quarter of a segment.
@@ -57,6 +61,7 @@ impl JournalOptions {
             durability: Durability::Power,
             mode: mode.into(),
             instance,
+            epoch_min: 0,
             segment_bytes: 1 << 24,
             lane_bytes_max: 1 << 20,
             reserve_bytes: 1 << 18,
@@ -404,6 +409,7 @@ fn next_head(options: &JournalOptions, old: Option<&Head>, end: &End) -> Result<
         path: options.folder.clone(),
         cause: "all epochs are used up; start with a fresh data folder".to_owned(),
     })?;
+    let epoch = epoch.max(options.epoch_min);
     Ok(Head {
         instance: old.map_or(options.instance, |head| head.instance),
         epoch,

@@ -45,6 +45,25 @@ fn each_start_raises_the_epoch_and_keeps_the_instance() {
 }
 
 #[test]
+fn a_folder_copied_back_in_time_or_emptied_never_counts_an_epoch_again() {
+    let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |path: &std::path::Path, epoch_min| {
+        let (journal, recovered) = Journal::open(JournalOptions { epoch_min, ..options(path) }).unwrap();
+        journal.close(SOON).unwrap();
+        recovered.epoch
+    };
+    assert_eq!(at(folder.path(), 1_000), 1_000, "the clock's number");
+    for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    assert_eq!(at(folder.path(), 1_000), 1_001, "twice within one second");
+    assert_eq!(at(folder.path(), 900), 1_002, "and with a clock that was set back");
+    assert_eq!(at(copy.path(), 1_060), 1_060, "the copy, a minute later: above all of them");
+    let fresh = tempfile::tempdir().unwrap();
+    assert_eq!(at(fresh.path(), 1_120), 1_120);
+}
+
+#[test]
 fn epoch_is_durable_before_open_returns_even_if_nothing_is_ever_written() {
     let (folder, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (journal, first) = Journal::open(options(folder.path())).unwrap();

@@ -134,7 +134,10 @@ async fn open_journal(context: &RunContext, shared: &Shared) -> Result<(Journal,
         DurabilityChoice::Lease => Durability::Lease,
         DurabilityChoice::Process => Durability::Process,
     };
+    // The embedded venue's books end with the process; every other venue remembers the ids of earlier runs.
+    let seconds = u32::try_from(context.clock.now_ns() / 1_000_000_000).unwrap_or(0);
     let options = JournalOptions {
+        epoch_min: if matches!(config.venue, Venue::Embedded) { 0 } else { seconds },
         durability,
         clock: context.clock.clone(),
         ledger: context.ledger.clone(),
