@@ -114,6 +114,11 @@ impl<T> ThreadHandle<T> {
         }
     }
 
+    /// Gives the handle away: nobody waits for the result, and the group that the thread belongs to waits for its end.
+    pub fn leave_to_group(mut self) {
+        self.join = None;
+    }
+
     fn finish(&mut self) {
         if let Some(join) = self.join.take() {
             // The body catches every panic, so there is no second error to see here.

@@ -84,7 +84,7 @@ pub async fn open(context: &RunContext, shared: &Shared) -> Result<(), LaunchErr
         });
         Ok::<(), String>(())
     });
-    drop(spawned.map_err(|error| LaunchError::start("database", error))?);
+    spawned.map_err(|error| LaunchError::start("database", error))?.leave_to_group();
     let place = database.options().address.to_string();
     shared.parts.lock().database = Some(DatabasePart { database, begin: Some(begin), projection: None });
     match told.await.unwrap_or_else(|_| Err(not_in_time())) {
