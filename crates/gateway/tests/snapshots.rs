@@ -203,6 +203,8 @@ fn d_04_a_flipped_bit_anywhere_in_a_snapshot_is_seen() {
         std::fs::write(&taken.path, &bad).unwrap();
         assert!(keel_store::snapshot::read_snapshot(&taken.path).is_err(), "byte {at}");
     }
+    let report = verify(folder.path()).unwrap();
+    assert_eq!(report.damaged_snapshots.len(), 1, "and verification tells of it: {report:?}");
     for cut in (0..good.len()).step_by(13) {
         std::fs::write(&taken.path, &good[..cut]).unwrap();
         assert!(keel_store::snapshot::read_snapshot(&taken.path).is_err(), "cut at {cut}");

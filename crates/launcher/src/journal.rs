@@ -163,14 +163,25 @@ fn show_verify(common: &Common, folder: &Path) -> Result<ExitStatus, LaunchError
             if common.json {
                 let mut value = serde_json::to_value(&report).unwrap_or_default();
                 if let Some(fields) = value.as_object_mut() {
-                    fields.insert("ok".to_owned(), true.into());
+                    fields.insert("ok".to_owned(), report.damaged_snapshots.is_empty().into());
                     fields.insert("folder".to_owned(), folder.display().to_string().into());
                 }
                 out::line(&value.to_string());
             } else {
                 out::line(&describe(folder, &report));
             }
-            Ok(ExitStatus::Clean)
+            match report.damaged_snapshots.as_slice() {
+                [] => Ok(ExitStatus::Clean),
+                damaged => Err(LaunchError::refused(
+                    "journal",
+                    format!(
+                        "the records are good, but {} of its snapshots cannot be read: {}; a start does without them; move \
+                         them out of the folder once the cause is known",
+                        damaged.len(),
+                        damaged.join("; ")
+                    ),
+                )),
+            }
         }
         Err(error @ StoreError::Corrupt { .. }) => {
             let good = good_until(folder).unwrap_or(0);
@@ -219,7 +230,11 @@ fn describe(folder: &Path, report: &VerifyReport) -> String {
     if let Some(holder) = &report.holder {
         rows.push(("written by", holder.clone()));
     }
-    rows.push(("result", "good".to_owned()));
+    let result = match report.damaged_snapshots.len() {
+        0 => "good".to_owned(),
+        count => format!("records good, {count} damaged snapshots"),
+    };
+    rows.push(("result", result));
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     out::table(&rows)
 }

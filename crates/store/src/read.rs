@@ -43,6 +43,8 @@ pub struct VerifyReport {
     pub end_offset: u64,
     /// Snapshots, by the last record that each covers, newest first.
     pub snapshots: Vec<u64>,
+    /// What is wrong with snapshots that cannot be read; a start does without them and reads more records instead.
+    pub damaged_snapshots: Vec<String>,
 }
 
 fn head_of(folder: &Path) -> Result<Head, StoreError> {
@@ -54,21 +56,29 @@ fn head_of(folder: &Path) -> Result<Head, StoreError> {
 
 /// Where the snapshots of a folder stand, as far as they can be read.
 pub(crate) fn places(folder: &Path) -> Result<Vec<Place>, StoreError> {
-    let mut places = Vec::new();
-    for (_, path) in list_snapshots(folder)? {
-        match read_snapshot(&path) {
-            Ok(snapshot) => places.push(Place::from(&snapshot.header)),
-            Err(error) => tracing::warn!(%error, "a snapshot cannot be read and is left out"),
-        }
+    let (places, damaged) = places_and_damage(folder)?;
+    for error in damaged {
+        tracing::warn!(error, "a snapshot cannot be read and is left out");
     }
     Ok(places)
 }
 
+fn places_and_damage(folder: &Path) -> Result<(Vec<Place>, Vec<String>), StoreError> {
+    let (mut places, mut damaged) = (Vec::new(), Vec::new());
+    for (_, path) in list_snapshots(folder)? {
+        match read_snapshot(&path) {
+            Ok(snapshot) => places.push(Place::from(&snapshot.header)),
+            Err(error) => damaged.push(error.to_string()),
+        }
+    }
+    Ok((places, damaged))
+}
+
 fn look(folder: &Path, start: Option<&SnapshotHeader>, visit: Option<Visit<'_>>) -> Result<VerifyReport, StoreError> {
     let head = head_of(folder)?;
-    let places = match start {
-        Some(start) => vec![Place::from(start)],
-        None => places(folder)?,
+    let (places, damaged_snapshots) = match start {
+        Some(start) => (vec![Place::from(start)], Vec::new()),
+        None => places_and_damage(folder)?,
     };
     let start = start.map(|start| start.segment);
     let holder = FolderLock::holder(folder);
@@ -90,6 +100,7 @@ fn look(folder: &Path, start: Option<&SnapshotHeader>, visit: Option<Visit<'_>>)
         end_segment: found.end.segment,
         end_offset: found.end.offset as u64,
         snapshots: list_snapshots(folder)?.into_iter().map(|(sequence, _)| sequence).collect(),
+        damaged_snapshots,
     })
 }
 
