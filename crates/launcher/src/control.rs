@@ -35,9 +35,19 @@ pub(crate) fn data_dir(common: &Common) -> Result<PathBuf, LaunchError> {
 
 fn failed(error: ControlError) -> LaunchError {
     match error {
-        error @ ControlError::NoBot { .. } => LaunchError::Usage(format!(
-            "{error}; start one, or name the folder of the one you mean with --data-dir or -c"
-        )),
+        ControlError::NoBot { folder } => match keel_store::FolderLock::holder(&folder) {
+            // Its socket was removed: it runs on, and there are other ways to reach it.
+            Some(holder) => LaunchError::Locked(format!(
+                "a bot runs on {0} ({holder}), but its control socket is gone; `touch {0}/{1}` or SIGUSR2 stops it as an \
+                 emergency, SIGINT in order, SIGUSR1 has it print its status",
+                folder.display(),
+                crate::run::emergency::KILL_FILE
+            )),
+            None => LaunchError::Usage(format!(
+                "{}; start one, or name the folder of the one you mean with --data-dir or -c",
+                ControlError::NoBot { folder }
+            )),
+        },
         error => LaunchError::start("control socket", error),
     }
 }

@@ -124,6 +124,11 @@ impl Breaker {
         matches!(self.state, BreakerState::Closed)
     }
 
+    /// Does it never open by counting?
+    pub(crate) const fn is_off(&self) -> bool {
+        self.ring.is_off()
+    }
+
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.state, BreakerState::Open { .. })
     }

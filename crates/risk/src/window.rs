@@ -91,6 +91,11 @@ impl EventRing {
         Self { times: vec![0; count as usize], next: 0, window_ns: window_ms.saturating_mul(1_000_000) }
     }
 
+    /// Room for none?
+    pub(crate) const fn is_off(&self) -> bool {
+        self.times.is_empty()
+    }
+
     /// Are there as many events as there is room for within the window that ends now?
     #[inline]
     pub(crate) fn is_full(&self, now: Timestamp) -> bool {

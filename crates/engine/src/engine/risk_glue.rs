@@ -73,9 +73,8 @@ impl Engine {
             (OrderState::Unknown, Change::Unknown(reason)) if reason != keel_model::UnknownReason::Restart => {
                 Outcome::Unknown
             }
-            (OrderState::Abandoned, Change::NotSent(reason)) if reason != keel_model::NotSentReason::GateClosed => {
-                Outcome::NotSent
-            }
+            // What we held back ourselves says nothing about the venue.
+            (OrderState::Abandoned, Change::NotSent(keel_model::NotSentReason::NotConnected)) => Outcome::NotSent,
             (OrderState::Live | OrderState::Settling | OrderState::Done, _) if from != OrderState::Live => {
                 Outcome::Accepted
             }

@@ -78,11 +78,19 @@ pub struct EmergencyArgs {
     pub wait: WaitArgs,
 }
 
+/// A reason is words, not nothing.
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a reason must say something; it is kept for the record".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// Flags of `rearm`.
 #[derive(Clone, Debug, Args)]
 pub struct RearmArgs {
     /// Why it may go on, for the record
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub reason: String,
     /// How to wait.
     #[command(flatten)]

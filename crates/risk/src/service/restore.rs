@@ -50,6 +50,8 @@ impl RiskService {
             let view = saved.breakers.iter().find(|it| it.kind == kind);
             let Some(breaker) = self.guards.breaker_mut(kind).filter(|it| it.since() <= saved_at) else { continue };
             match view {
+                // Switched off since.
+                Some(_) if kind.is_of_venue() && breaker.is_off() => {}
                 Some(view) => breaker.restore(view.state, view.since),
                 // Today's loss was counted from the fills: it counts whatever was saved.
                 None if kind == BreakerKind::DailyLoss => {}

@@ -2,7 +2,7 @@
 //! stream.
 
 use super::*;
-use keel_model::{Reject, RejectReason, RiskScope};
+use keel_model::{NotSentReason, Reject, RejectReason, RiskScope};
 use keel_risk::{BreakerKind, BreakerLimit, BreakerState, GuardEvent, GuardLimits, KillCause, RiskSnapshot};
 
 fn guarded(guards: GuardLimits) -> EngineConfig {
@@ -236,19 +236,18 @@ fn s2_016_refused_orders_open_the_breaker_which_is_told_shown_and_saved() {
 fn s2_016_answers_that_do_not_come_open_the_venues_breaker() {
     let venue_errors = BreakerLimit { count: 2, window_ms: 30_000 };
     let mut desk = Desk::started_with(guarded(GuardLimits { venue_errors, ..GuardLimits::default() }));
-    for id in [BTC, InstrumentId(1)] {
-        if id != BTC {
-            break;
-        }
-        let (first, _) = desk.place(buy("0.01", "59000"));
-        desk.execution(ExecutionEvent::Submit(first, SubmitOutcome::Unknown(UnknownReason::Timeout)));
-        assert!(desk.guard_events().is_empty());
-        let found = desk.snapshot(first, OrderStatus::New, "0");
-        desk.execution(ExecutionEvent::Query(first, QueryOutcome::Found(found)));
-        let (second, sent) = desk.place(buy("0.01", "59001"));
-        assert!(sent);
-        desk.execution(ExecutionEvent::Submit(second, SubmitOutcome::Unknown(UnknownReason::VenueUnsure)));
-    }
+    let (first, _) = desk.place(buy("0.01", "59000"));
+    desk.execution(ExecutionEvent::Submit(first, SubmitOutcome::Unknown(UnknownReason::Timeout)));
+    assert!(desk.guard_events().is_empty());
+    let found = desk.snapshot(first, OrderStatus::New, "0");
+    desk.execution(ExecutionEvent::Query(first, QueryOutcome::Found(found)));
+    let (held_back, sent) = desk.place(buy("0.01", "59002"));
+    assert!(sent);
+    desk.execution(ExecutionEvent::Submit(held_back, SubmitOutcome::NotSent(NotSentReason::RateLimited)));
+    assert!(desk.guard_events().is_empty(), "what we held back ourselves says nothing about the venue");
+    let (second, sent) = desk.place(buy("0.01", "59001"));
+    assert!(sent);
+    desk.execution(ExecutionEvent::Submit(second, SubmitOutcome::Unknown(UnknownReason::VenueUnsure)));
     let opened = |event: &GuardEvent| matches!(event, GuardEvent::BreakerOpened { kind: BreakerKind::VenueErrors, .. });
     assert!(desk.guard_events().iter().any(opened), "{:?}", desk.guard_events());
 }

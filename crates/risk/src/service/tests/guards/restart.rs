@@ -47,6 +47,19 @@ fn s2_029_a_restart_closes_no_breaker_lifts_no_lock_and_re_arms_nothing() {
 }
 
 #[test]
+fn a_breaker_that_was_switched_off_by_configuration_is_not_taken_over_open() {
+    let mut desk = guarded(errors());
+    for step in 0..3 {
+        let id = desk.buy("0.001", &format!("5900{step}")).unwrap();
+        desk.outcome(id, Outcome::Unknown);
+    }
+    let saved = written(&desk);
+    assert!(matches!(desk.risk.breaker(BreakerKind::VenueErrors), BreakerState::Open { .. }));
+    let desk = next(none(), ["one", "two"], &saved);
+    assert_eq!(desk.risk.breaker(BreakerKind::VenueErrors), BreakerState::Closed);
+}
+
+#[test]
 fn a_disabled_strategy_is_known_by_its_name_after_a_restart() {
     let mut desk = guarded(none());
     desk.risk.kill(RiskScope::Strategy(ONE), desk.now);
