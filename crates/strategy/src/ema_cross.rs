@@ -5,7 +5,7 @@
 //! strategy may trade the same instrument), and waits after a refusal instead of hammering. After a restart it takes over
 //! the whole position of the instrument.
 
-use crate::params::{ParamKind, ParamSpec, Settings, StrategyError};
+use crate::params::{ParamSpec, Settings, StrategyError};
 use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
 use keel_marketdata::Ema;
 use keel_model::{
@@ -19,55 +19,41 @@ pub const NAME: &str = "ema-cross";
 
 /// What can be set.
 pub const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "bar_s",
-        kind: ParamKind::Whole(1, 86_400),
-        default: "1",
-        unit: "seconds",
-        description: "Length of the bars that are averaged; must divide a day.",
-    },
-    ParamSpec {
-        name: "fast_bars_count",
-        kind: ParamKind::Whole(1, 10_000),
-        default: "5",
-        unit: "bars",
-        description: "Bars of the fast average.",
-    },
-    ParamSpec {
-        name: "slow_bars_count",
-        kind: ParamKind::Whole(2, 10_000),
-        default: "20",
-        unit: "bars",
-        description: "Bars of the slow average; more than of the fast one.",
-    },
-    ParamSpec {
-        name: "order_notional_quote",
-        kind: ParamKind::Money(1, 1_000_000_000),
-        default: "500",
-        unit: "quote asset",
-        description: "Value of each entry.",
-    },
-    ParamSpec {
-        name: "entry",
-        kind: ParamKind::Word(&["market", "limit"]),
-        default: "market",
-        unit: "",
-        description: "How to enter and leave: `market`, or `limit` for a limit order through the spread that is cancelled if it does not fill at once.",
-    },
-    ParamSpec {
-        name: "slippage_bps",
-        kind: ParamKind::Real(0.0, 1_000.0),
-        default: "5",
-        unit: "basis points",
-        description: "How far beyond the best price a `limit` entry or exit may fill.",
-    },
-    ParamSpec {
-        name: "stop_loss_bps",
-        kind: ParamKind::Real(0.0, 5_000.0),
-        default: "0",
-        unit: "basis points",
-        description: "Distance of the protective stop below the average entry price; 0 places none.",
-    },
+    ParamSpec::whole("bar_s", 1, 86_400, "1", "seconds", "Length of the bars that are averaged; must divide a day.")
+        .fixed(),
+    ParamSpec::whole("fast_bars_count", 1, 10_000, "5", "bars", "Bars of the fast average.").swept("2", "50", "1"),
+    ParamSpec::whole(
+        "slow_bars_count",
+        2,
+        10_000,
+        "20",
+        "bars",
+        "Bars of the slow average; more than of the fast one.",
+    )
+    .swept("10", "200", "5"),
+    ParamSpec::money("order_notional_quote", 1, 1_000_000_000, "500", "quote asset", "Value of each entry."),
+    ParamSpec::word(
+        "entry",
+        &["market", "limit"],
+        "market",
+        "How to enter and leave: `market`, or `limit` for a limit order through the spread that is cancelled if it does not fill at once.",
+    ),
+    ParamSpec::real(
+        "slippage_bps",
+        0.0,
+        1_000.0,
+        "5",
+        "basis points",
+        "How far beyond the best price a `limit` entry or exit may fill.",
+    ),
+    ParamSpec::real(
+        "stop_loss_bps",
+        0.0,
+        5_000.0,
+        "0",
+        "basis points",
+        "Distance of the protective stop below the average entry price; 0 places none.",
+    ),
 ];
 
 /// Wait after a refused order; doubles with each refusal in a row up to 64 times as long.

@@ -26,8 +26,8 @@ pub use context::{Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, RE
 pub use ema_cross::EmaCross;
 pub use idle::Idle;
 pub use market_maker::MarketMaker;
-pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError};
-pub use registry::{StrategyInfo, build, strategies};
+pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError, SweepSpec};
+pub use registry::{Made, RegistryError, StrategyInfo, build, strategies};
 pub use sizing::{Sizing, SizingError, SizingFacts};
 pub use update::{OrderUpdate, OrderUpdateKind, ParentUpdate, ParentUpdateKind};
 

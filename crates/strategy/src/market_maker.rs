@@ -5,7 +5,7 @@
 //! `requote_interval_ms`; on spot it offers no more than the account holds free; without a live book it has no quotes.
 //! Per tick it does a few float operations; exact decimals come in only when an order is made.
 
-use crate::params::{ParamKind, ParamSpec, Settings, StrategyError};
+use crate::params::{ParamSpec, Settings, StrategyError};
 use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
 use keel_model::{
     ClientOrderId, FeedState, Fill, InstrumentId, InstrumentKind, Notional, OrderIntent, OrderPurpose, OrderType,
@@ -18,62 +18,56 @@ pub const NAME: &str = "market-maker";
 
 /// What can be set.
 pub const PARAMS: &[ParamSpec] = &[
-    ParamSpec {
-        name: "quote_notional_quote",
-        kind: ParamKind::Money(1, 1_000_000_000),
-        default: "500",
-        unit: "quote asset",
-        description: "Value of each quote.",
-    },
-    ParamSpec {
-        name: "levels_count",
-        kind: ParamKind::Whole(1, 20),
-        default: "1",
-        unit: "quotes",
-        description: "Quotes on each side.",
-    },
-    ParamSpec {
-        name: "level_step_bps",
-        kind: ParamKind::Real(0.0, 1_000.0),
-        default: "1",
-        unit: "basis points",
-        description: "Distance from one quote to the next on the same side.",
-    },
-    ParamSpec {
-        name: "half_spread_bps",
-        kind: ParamKind::Real(0.0, 1_000.0),
-        default: "0.5",
-        unit: "basis points",
-        description: "Distance of each quote from the middle of the book.",
-    },
-    ParamSpec {
-        name: "requote_bps",
-        kind: ParamKind::Real(0.0, 1_000.0),
-        default: "0.5",
-        unit: "basis points",
-        description: "A quote is moved when it is off by more than this, and by more than a tick.",
-    },
-    ParamSpec {
-        name: "requote_interval_ms",
-        kind: ParamKind::Whole(1, 60_000),
-        default: "250",
-        unit: "milliseconds",
-        description: "Least time between two requests on one side.",
-    },
-    ParamSpec {
-        name: "inventory_notional_max_quote",
-        kind: ParamKind::Money(1, 1_000_000_000),
-        default: "5000",
-        unit: "quote asset",
-        description: "The most that may be held or owed before one side is no longer quoted.",
-    },
-    ParamSpec {
-        name: "skew_bps",
-        kind: ParamKind::Real(0.0, 1_000.0),
-        default: "0.5",
-        unit: "basis points",
-        description: "How far both quotes move against a full inventory, so that it is worked off.",
-    },
+    ParamSpec::money("quote_notional_quote", 1, 1_000_000_000, "500", "quote asset", "Value of each quote."),
+    ParamSpec::whole("levels_count", 1, 20, "1", "quotes", "Quotes on each side."),
+    ParamSpec::real(
+        "level_step_bps",
+        0.0,
+        1_000.0,
+        "1",
+        "basis points",
+        "Distance from one quote to the next on the same side.",
+    ),
+    ParamSpec::real(
+        "half_spread_bps",
+        0.0,
+        1_000.0,
+        "0.5",
+        "basis points",
+        "Distance of each quote from the middle of the book.",
+    ),
+    ParamSpec::real(
+        "requote_bps",
+        0.0,
+        1_000.0,
+        "0.5",
+        "basis points",
+        "A quote is moved when it is off by more than this, and by more than a tick.",
+    ),
+    ParamSpec::whole(
+        "requote_interval_ms",
+        1,
+        60_000,
+        "250",
+        "milliseconds",
+        "Least time between two requests on one side.",
+    ),
+    ParamSpec::money(
+        "inventory_notional_max_quote",
+        1,
+        1_000_000_000,
+        "5000",
+        "quote asset",
+        "The most that may be held or owed before one side is no longer quoted.",
+    ),
+    ParamSpec::real(
+        "skew_bps",
+        0.0,
+        1_000.0,
+        "0.5",
+        "basis points",
+        "How far both quotes move against a full inventory, so that it is worked off.",
+    ),
 ];
 
 /// The longest wait after refusals in a row.

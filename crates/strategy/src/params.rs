@@ -47,6 +47,14 @@ pub enum StrategyError {
         /// What contradicts what, and what to do.
         cause: String,
     },
+    /// The instruments of the run are not what it trades.
+    #[error("strategy `{strategy}`: {cause}")]
+    Instruments {
+        /// The strategy.
+        strategy: &'static str,
+        /// What it needs.
+        cause: String,
+    },
 }
 
 fn hint(nearest: &Option<&'static str>) -> String {
@@ -64,6 +72,8 @@ pub enum ParamKind {
     Money(i64, i64),
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A text of at most this many characters; whoever takes it checks what it says.
+    Text(usize),
 }
 
 impl fmt::Display for ParamKind {
@@ -73,11 +83,30 @@ impl fmt::Display for ParamKind {
             Self::Real(from, to) => write!(f, "a number from {from} to {to}"),
             Self::Money(from, to) => write!(f, "an exact decimal from {from} to {to}"),
             Self::Word(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Text(chars_max) => write!(f, "a text of at most {chars_max} characters"),
         }
     }
 }
 
-/// A declared parameter.
+/// How a parameter is varied by a sweep that is not told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SweepSpec {
+    /// Not at all: it keeps its default.
+    Fixed,
+    /// From the first to the last by the step, both ends included; exact decimals.
+    Range {
+        /// First value.
+        from: &'static str,
+        /// No value is greater.
+        to: &'static str,
+        /// Distance from one value to the next.
+        step: &'static str,
+    },
+    /// Worked out from kind and default: half, once and twice the default and what lies between, or each of the words.
+    Derived,
+}
+
+/// A declared parameter: one source for configuration, documentation and sweeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ParamSpec {
     /// Name, with its unit last.
@@ -90,6 +119,149 @@ pub struct ParamSpec {
     pub unit: &'static str,
     /// What it means.
     pub description: &'static str,
+    /// How a sweep varies it.
+    pub sweep: SweepSpec,
+}
+
+/// The most values of one parameter in a sweep.
+pub const SWEEP_VALUES_MAX: usize = 1_000_000;
+
+impl ParamSpec {
+    /// A whole number from..=to.
+    #[must_use]
+    pub const fn whole(
+        name: &'static str,
+        from: u64,
+        to: u64,
+        default: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind: ParamKind::Whole(from, to), default, unit, description, sweep: SweepSpec::Derived }
+    }
+
+    /// A number from..=to; for ratios and indicator settings, not for money.
+    #[must_use]
+    pub const fn real(
+        name: &'static str,
+        from: f64,
+        to: f64,
+        default: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind: ParamKind::Real(from, to), default, unit, description, sweep: SweepSpec::Derived }
+    }
+
+    /// An exact amount of money from..=to. A sweep leaves it alone unless told otherwise.
+    #[must_use]
+    pub const fn money(
+        name: &'static str,
+        from: i64,
+        to: i64,
+        default: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind: ParamKind::Money(from, to), default, unit, description, sweep: SweepSpec::Fixed }
+    }
+
+    /// One of these words.
+    #[must_use]
+    pub const fn word(
+        name: &'static str,
+        words: &'static [&'static str],
+        default: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind: ParamKind::Word(words), default, unit: "", description, sweep: SweepSpec::Derived }
+    }
+
+    /// A text of at most this many characters. A sweep leaves it alone.
+    #[must_use]
+    pub const fn text(
+        name: &'static str,
+        chars_max: usize,
+        default: &'static str,
+        unit: &'static str,
+        description: &'static str,
+    ) -> Self {
+        Self { name, kind: ParamKind::Text(chars_max), default, unit, description, sweep: SweepSpec::Fixed }
+    }
+
+    /// A sweep leaves it at its default.
+    #[must_use]
+    pub const fn fixed(self) -> Self {
+        Self { sweep: SweepSpec::Fixed, ..self }
+    }
+
+    /// A sweep takes these values: from, from + step, … up to `to`; exact decimals within the range of the parameter.
+    #[must_use]
+    pub const fn swept(self, from: &'static str, to: &'static str, step: &'static str) -> Self {
+        Self { sweep: SweepSpec::Range { from, to, step }, ..self }
+    }
+
+    /// The values that a sweep takes when it is not told otherwise, as text for [`Params`]; the default alone where it is
+    /// not varied.
+    #[must_use]
+    pub fn sweep_values(&self) -> Vec<String> {
+        let default = || vec![self.default.to_owned()];
+        match self.sweep {
+            SweepSpec::Fixed => default(),
+            SweepSpec::Range { from, to, step } => self.grid("", from, to, step).unwrap_or_else(|_| default()),
+            SweepSpec::Derived => self.derived_values(),
+        }
+    }
+
+    /// The values from, from + step, … up to `to`, each checked against the parameter's range; texts are exact decimals.
+    /// `strategy` is only for the error.
+    pub fn grid(&self, strategy: &'static str, from: &str, to: &str, step: &str) -> Result<Vec<String>, StrategyError> {
+        let bad = |value: &str, expected: &str| StrategyError::BadValue {
+            strategy,
+            name: self.name,
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        };
+        let number = |text: &str| text.parse::<Notional>().map_err(|_| bad(text, "an exact decimal"));
+        let (mut at, to_value, step_value) = (number(from)?, number(to)?, number(step)?);
+        if !step_value.is_positive() {
+            return Err(bad(step, "a step greater than zero"));
+        }
+        if at > to_value {
+            return Err(bad(to, "at least the first value of the range"));
+        }
+        let mut values = Vec::new();
+        while at <= to_value {
+            let text = at.normalized().to_string();
+            if parse(self.kind, &text).is_none() {
+                return Err(bad(&text, &self.kind.to_string()));
+            }
+            if values.len() >= SWEEP_VALUES_MAX {
+                return Err(bad(step, "a step that gives at most 1000000 values"));
+            }
+            values.push(text);
+            at = at.checked_add(step_value).map_err(|_| bad(to, "a range that fits a decimal"))?;
+        }
+        Ok(values)
+    }
+
+    fn derived_values(&self) -> Vec<String> {
+        const FACTORS: [f64; 7] = [0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0];
+        let mut values: Vec<String> = match (self.kind, self.default.parse::<f64>()) {
+            (ParamKind::Word(words), _) => return words.iter().map(|word| (*word).to_owned()).collect(),
+            (ParamKind::Whole(from, to), Ok(default)) => {
+                let near = |factor: f64| ((default * factor).round() as u64).clamp(from, to).to_string();
+                FACTORS.into_iter().map(near).collect()
+            }
+            (ParamKind::Real(from, to), Ok(default)) => {
+                let near = |factor: f64| (default * factor).clamp(from, to);
+                FACTORS.into_iter().map(|factor| format!("{}", (near(factor) * 1e9).round() / 1e9)).collect()
+            }
+            _ => return vec![self.default.to_owned()],
+        };
+        values.dedup();
+        values
+    }
 }
 
 /// Parameters as they were given: names and values as text, in order.
@@ -128,12 +300,13 @@ impl Params {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Value {
     Whole(u64),
     Real(f64),
     Money(Notional),
     Word(&'static str),
+    Text(String),
 }
 
 /// Checked values of all declared parameters of one strategy.
@@ -166,7 +339,7 @@ impl Settings {
     /// A whole number.
     pub fn whole(&self, name: &'static str) -> Result<u64, StrategyError> {
         self.get(name, "declared as a whole number", |value| match value {
-            Value::Whole(value) => Some(value),
+            Value::Whole(value) => Some(*value),
             _ => None,
         })
     }
@@ -174,7 +347,7 @@ impl Settings {
     /// A count that becomes a length in memory.
     pub fn count(&self, name: &'static str) -> Result<usize, StrategyError> {
         self.get(name, "declared as a whole number", |value| match value {
-            Value::Whole(value) => usize::try_from(value).ok(),
+            Value::Whole(value) => usize::try_from(*value).ok(),
             _ => None,
         })
     }
@@ -182,7 +355,7 @@ impl Settings {
     /// A number.
     pub fn real(&self, name: &'static str) -> Result<f64, StrategyError> {
         self.get(name, "declared as a number", |value| match value {
-            Value::Real(value) => Some(value),
+            Value::Real(value) => Some(*value),
             _ => None,
         })
     }
@@ -190,7 +363,7 @@ impl Settings {
     /// An amount of money.
     pub fn money(&self, name: &'static str) -> Result<Notional, StrategyError> {
         self.get(name, "declared as money", |value| match value {
-            Value::Money(value) => Some(value),
+            Value::Money(value) => Some(*value),
             _ => None,
         })
     }
@@ -198,7 +371,15 @@ impl Settings {
     /// A word.
     pub fn word(&self, name: &'static str) -> Result<&'static str, StrategyError> {
         self.get(name, "declared as a word", |value| match value {
-            Value::Word(value) => Some(value),
+            Value::Word(value) => Some(*value),
+            _ => None,
+        })
+    }
+
+    /// A text.
+    pub fn text(&self, name: &'static str) -> Result<String, StrategyError> {
+        self.get(name, "declared as a text", |value| match value {
+            Value::Text(value) => Some(value.clone()),
             _ => None,
         })
     }
@@ -212,10 +393,10 @@ impl Settings {
         &self,
         name: &'static str,
         expected: &str,
-        take: impl Fn(Value) -> Option<T>,
+        take: impl Fn(&Value) -> Option<T>,
     ) -> Result<T, StrategyError> {
         let known = self.values.iter().find(|(known, _)| *known == name);
-        known.and_then(|(_, value)| take(*value)).ok_or_else(|| StrategyError::BadValue {
+        known.and_then(|(_, value)| take(value)).ok_or_else(|| StrategyError::BadValue {
             strategy: self.strategy,
             name,
             value: known.map_or_else(|| "nothing".to_owned(), |(_, value)| format!("{value:?}")),
@@ -234,6 +415,7 @@ fn parse(kind: ParamKind, text: &str) -> Option<Value> {
             text.parse().ok().filter(|value| range.contains(value)).map(Value::Money)
         }
         ParamKind::Word(words) => words.iter().find(|word| **word == text).map(|word| Value::Word(word)),
+        ParamKind::Text(chars_max) => (text.chars().count() <= chars_max).then(|| Value::Text(text.to_owned())),
     }
 }
 
@@ -270,10 +452,10 @@ mod tests {
     use super::*;
 
     const SPECS: &[ParamSpec] = &[
-        ParamSpec { name: "bars_count", kind: ParamKind::Whole(1, 10), default: "3", unit: "bars", description: "n" },
-        ParamSpec { name: "width_bps", kind: ParamKind::Real(0.0, 5.0), default: "0.5", unit: "bps", description: "w" },
-        ParamSpec { name: "value_quote", kind: ParamKind::Money(1, 100), default: "1", unit: "q", description: "v" },
-        ParamSpec { name: "entry", kind: ParamKind::Word(&["a", "b"]), default: "a", unit: "", description: "e" },
+        ParamSpec::whole("bars_count", 1, 10, "3", "bars", "n"),
+        ParamSpec::real("width_bps", 0.0, 5.0, "0.5", "bps", "w"),
+        ParamSpec::money("value_quote", 1, 100, "1", "q", "v"),
+        ParamSpec::word("entry", &["a", "b"], "a", "e"),
     ];
 
     fn check(params: &Params) -> Result<Settings, StrategyError> {
@@ -288,6 +470,32 @@ mod tests {
         assert_eq!(settings.money("value_quote"), Ok(Notional::from_int(1)));
         let twice = check(&Params::new().with("entry", "a").with("entry", "b")).unwrap();
         assert_eq!(twice.word("entry"), Ok("b"), "the last one counts");
+    }
+
+    #[test]
+    fn a_sweep_takes_what_was_declared_or_what_is_derived_from_the_default() {
+        let of = |spec: ParamSpec| spec.sweep_values().join(" ");
+        assert_eq!(of(ParamSpec::whole("n_count", 1, 50, "10", "", "").swept("5", "20", "5")), "5 10 15 20");
+        assert_eq!(of(ParamSpec::real("w_bps", 0.0, 3.0, "1", "", "").swept("0.5", "1.2", "0.25")), "0.5 0.75 1");
+        assert_eq!(of(ParamSpec::whole("n_count", 1, 50, "10", "", "")), "5 7 9 10 12 15 20");
+        assert_eq!(of(ParamSpec::whole("n_count", 9, 12, "10", "", "")), "9 10 12", "never outside the range");
+        assert_eq!(of(ParamSpec::real("w_bps", 0.0, 1.0, "0.5", "", "")), "0.25 0.35 0.425 0.5 0.6 0.75 1");
+        assert_eq!(of(ParamSpec::word("entry", &["a", "b"], "a", "")), "a b");
+        assert_eq!(of(ParamSpec::money("v_quote", 1, 9, "2", "", "")), "2");
+        assert_eq!(of(ParamSpec::whole("n_count", 1, 50, "10", "", "").fixed()), "10");
+    }
+
+    #[test]
+    fn a_grid_outside_the_range_backwards_or_without_end_is_refused() {
+        let spec = ParamSpec::whole("n_count", 1, 50, "10", "", "");
+        let error = |from, to, step| spec.grid("demo", from, to, step).unwrap_err().to_string();
+        assert!(error("0", "9", "1").contains("`0` is not a whole number from 1 to 50"));
+        assert!(error("1", "9", "0.5").contains("`1.5` is not a whole number"));
+        assert!(error("9", "1", "1").contains("at least the first value"));
+        assert!(error("1", "9", "0").contains("greater than zero"));
+        assert!(error("1", "x", "1").contains("`x` is not an exact decimal"));
+        let wide = ParamSpec::real("w_bps", 0.0, 9.0, "1", "", "");
+        assert!(wide.grid("demo", "0", "9", "0.000001").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! the statistics only (volatility, Kelly's fraction) and become a decimal, rounded down, before they touch money; a number
 //! that is missing, not finite or not positive gives an error and no order.
 
-use crate::{Context, ParamKind, ParamSpec, Settings, StrategyError};
+use crate::{Context, ParamSpec, Settings, StrategyError};
 use keel_model::{
     Asset, Instrument, InstrumentId, InstrumentKind, Notional, NumberError, OrderType, Price, Quantity, Rounding,
 };
@@ -100,48 +100,38 @@ pub enum Sizing {
 
 /// Parameters for strategies whose size can be chosen; see [`Sizing::from_settings`].
 pub const SIZING_PARAMS: [ParamSpec; 6] = [
-    ParamSpec {
-        name: "sizing",
-        kind: ParamKind::Word(&["fixed", "equity", "risk", "volatility", "kelly"]),
-        default: "fixed",
-        unit: "",
-        description: "how the size of an entry is worked out",
-    },
-    ParamSpec {
-        name: "sizing_notional_quote",
-        kind: ParamKind::Money(1, 1_000_000_000),
-        default: "500",
-        unit: "quote",
-        description: "fixed: value of each entry",
-    },
-    ParamSpec {
-        name: "sizing_share_bps",
-        kind: ParamKind::Whole(1, 10_000),
-        default: "1000",
-        unit: "bps",
-        description: "equity: share of the equity; all others: the largest share",
-    },
-    ParamSpec {
-        name: "sizing_risk_bps",
-        kind: ParamKind::Whole(1, 1_000),
-        default: "50",
-        unit: "bps",
-        description: "risk: share of the equity that is lost if the stop is reached",
-    },
-    ParamSpec {
-        name: "sizing_volatility_bps",
-        kind: ParamKind::Whole(1, 5_000),
-        default: "20",
-        unit: "bps",
-        description: "volatility: share of the equity that one bar's standard deviation moves",
-    },
-    ParamSpec {
-        name: "sizing_kelly_percent",
-        kind: ParamKind::Whole(1, 100),
-        default: "25",
-        unit: "percent",
-        description: "kelly: how much of the full bet",
-    },
+    ParamSpec::word(
+        "sizing",
+        &["fixed", "equity", "risk", "volatility", "kelly"],
+        "fixed",
+        "how the size of an entry is worked out",
+    ),
+    ParamSpec::money("sizing_notional_quote", 1, 1_000_000_000, "500", "quote", "fixed: value of each entry"),
+    ParamSpec::whole(
+        "sizing_share_bps",
+        1,
+        10_000,
+        "1000",
+        "bps",
+        "equity: share of the equity; all others: the largest share",
+    ),
+    ParamSpec::whole(
+        "sizing_risk_bps",
+        1,
+        1_000,
+        "50",
+        "bps",
+        "risk: share of the equity that is lost if the stop is reached",
+    ),
+    ParamSpec::whole(
+        "sizing_volatility_bps",
+        1,
+        5_000,
+        "20",
+        "bps",
+        "volatility: share of the equity that one bar's standard deviation moves",
+    ),
+    ParamSpec::whole("sizing_kelly_percent", 1, 100, "25", "percent", "kelly: how much of the full bet"),
 ];
 
 impl Sizing {

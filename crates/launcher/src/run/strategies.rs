@@ -1,4 +1,4 @@
-//! Strategies by name: one of each kind for each instrument.
+//! Strategies by name: one of each kind for each instrument, or for each pair of spot and perpetual.
 
 use crate::config::Config;
 use crate::error::LaunchError;
@@ -9,15 +9,13 @@ use keel_strategy::{Strategy, registry};
 pub fn build(config: &Config, instruments: &Instruments) -> Result<Vec<Box<dyn Strategy>>, LaunchError> {
     let mut built: Vec<Box<dyn Strategy>> = Vec::new();
     for choice in &config.strategies {
-        for instrument in instruments.iter() {
-            #[cfg(debug_assertions)]
-            if let Some(name) = crate::TEST_STRATEGIES.into_iter().find(|name| *name == choice.name) {
-                built.push(Box::new(bad::Bad::new(name, instrument.id)));
-                continue;
-            }
-            let strategy = registry::build(&choice.name, instrument.id, &choice.params);
-            built.push(strategy.map_err(|error| LaunchError::refused("strategy", error))?);
+        #[cfg(debug_assertions)]
+        if let Some(name) = crate::TEST_STRATEGIES.into_iter().find(|name| *name == choice.name) {
+            built.extend(instruments.iter().map(|it| Box::new(bad::Bad::new(name, it.id)) as Box<dyn Strategy>));
+            continue;
         }
+        let strategies = registry::build_for(&choice.name, instruments, &choice.params);
+        built.extend(strategies.map_err(|error| LaunchError::refused("strategy", error))?);
     }
     Ok(built)
 }
