@@ -15,6 +15,8 @@ pub mod columns;
 pub mod health;
 /// Streaming indicators.
 pub mod indicators;
+/// L2 data as columns: level changes and trades.
+pub mod l2;
 /// Recorded sessions, frame by frame.
 pub mod recording;
 
@@ -26,4 +28,5 @@ pub use indicators::{
     Adx, AdxValue, Atr, Bollinger, BollingerBands, Cci, Channel, Donchian, Ema, IndicatorError, Keltner, Macd,
     MacdValue, Obv, Rsi, Sma, StdDev, Stochastic, StochasticValue, Supertrend, SupertrendValue, Vwap,
 };
+pub use l2::{L2Columns, L2Error, L2Kind, L2Row, L2Rows};
 pub use recording::{RecordingError, RecordingReader};
