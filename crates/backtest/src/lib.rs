@@ -10,7 +10,11 @@
 mod desk;
 mod replay;
 mod report;
+mod result;
 mod sync;
+mod trades;
 
 pub use replay::{BacktestError, NoticeObserver, Replay, ReplayConfig};
 pub use report::ReplayReport;
+pub use result::{BacktestResult, EquityCurve, Gaps, MARKS_MAX, PositionEnd};
+pub use trades::{TradeRow, exit_reason};

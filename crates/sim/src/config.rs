@@ -50,6 +50,21 @@ pub enum QueueModel {
     Front,
 }
 
+/// How much of a resting order one event of a recorded market fills.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FillModel {
+    /// No more than the recording traded or shows, and what is taken is gone until it is shown anew: what a real venue
+    /// could have done.
+    #[default]
+    Recorded,
+    /// All that is left of the order, whatever the recorded quantity: when a trade goes through its price, when trades at its
+    /// price have taken more than stood in front of it, or when the recorded book reaches its price from the other side;
+    /// nothing is taken from the recorded book. Each order is looked at by itself. This is the rule of hftbacktest's
+    /// exchange without partial fills, for comparisons with it; for orders that are small beside the market the difference
+    /// is small.
+    Whole,
+}
+
 /// How many entries each history keeps; the oldest is dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryLimits {
@@ -96,6 +111,19 @@ pub enum MarketKind {
     /// trade with it and with each other. What they take is gone for them until it is shown anew, but the recorded book,
     /// tape and candles stay as they were: trades of accounts do not show up there.
     External,
+    /// From best prices alone: quotes, or bars ([`crate::MatchingEngine::bar_open`]). No depth and no queue; see
+    /// `engine/touch.rs` for what fills when.
+    Touch,
+}
+
+/// Where a market order fills in a market of bars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BarFill {
+    /// At the price at hand: the close of the bar that it was decided on.
+    #[default]
+    Close,
+    /// At the open of the next bar.
+    NextOpen,
 }
 
 /// Settings of the engine.
@@ -109,8 +137,20 @@ pub struct SimConfig {
     pub latency: LatencyModel,
     /// Queue position in recorded markets.
     pub queue: QueueModel,
+    /// What fills resting orders in recorded markets.
+    pub fills: FillModel,
     /// Self-trade prevention of orders that do not choose.
     pub stp_default: StpMode,
+    /// Where market orders fill in markets of bars.
+    pub bar_fill: BarFill,
+    /// How much worse than the best price takers fill in markets of quotes or bars; unit: basis points.
+    pub slippage_bps: u32,
+    /// How much of a bar's volume can be filled; zero means any quantity; unit: basis points.
+    pub participation_bps: u32,
+    /// Most value of perpetuals per unit of equity; unit: whole times.
+    pub leverage_max: u32,
+    /// Equity per value of perpetuals at which the venue closes them; unit: basis points.
+    pub maintenance_margin_bps: u32,
     /// Bounds of the histories.
     pub limits: HistoryLimits,
     /// Report public trades and book changes as events? A backtest does not need them.
@@ -124,7 +164,13 @@ impl Default for SimConfig {
             fees: FeeModel::default(),
             latency: LatencyModel::default(),
             queue: QueueModel::default(),
+            fills: FillModel::default(),
             stp_default: StpMode::default(),
+            bar_fill: BarFill::default(),
+            slippage_bps: 0,
+            participation_bps: 0,
+            leverage_max: 1,
+            maintenance_margin_bps: 50,
             limits: HistoryLimits::default(),
             publish_market_data: true,
         }

@@ -3,14 +3,17 @@
 //! Each request runs to its end at the time it is given: checks, locks, matching, triggered stop orders, events. A refused
 //! request changes nothing.
 
+mod linear;
 mod lists;
 mod matching;
 mod ordering;
 mod queries;
 mod recorded;
 mod report;
+mod rows;
 mod rules;
 mod settle;
+mod touch;
 
 use crate::accounts::{Accounts, to_atoms};
 use crate::book::Book;
@@ -21,9 +24,12 @@ use crate::hash::FastMap;
 use crate::reject::Reject;
 use crate::store::{NIL, OrderStore};
 use crate::tape::{Candle, Tape};
+use crate::touch::TouchBook;
 use crate::types::{AccountId, ListId, OrderId};
-use keel_model::{Asset, Instrument, InstrumentId, Notional, Side, Timestamp};
+use keel_model::{Asset, Instrument, InstrumentId, InstrumentKind, Notional, Side, Timestamp};
 use lists::OrderList;
+pub use linear::Liquidation;
+pub(crate) use linear::LinearPosition;
 pub use queries::KlineSpan;
 pub use recorded::RecordedStatus;
 use rules::Rules;
@@ -56,6 +62,12 @@ pub(crate) struct Market {
     pub(crate) instrument: Instrument,
     /// The recorded book, in a recorded market.
     pub(crate) external: Option<ExternalBook>,
+    /// Best prices, in a market of quotes or bars.
+    pub(crate) touch: Option<TouchBook>,
+    /// A perpetual: positions instead of holdings.
+    pub(crate) is_linear: bool,
+    /// Market orders that wait for the open of the next bar, oldest first.
+    pub(crate) waiting_for_open: VecDeque<u32>,
     pub(crate) rules: Rules,
     pub(crate) book: Book,
     /// Stop orders that trigger when the last price reaches their price from below; by price and id.
@@ -79,19 +91,37 @@ const EXTERNAL_TRADE_ID_FIRST: u64 = 1 << 42;
 impl Market {
     /// Best price and quantity as everyone sees them: of the recorded book where there is one.
     pub(crate) fn best_shown(&self, side: Side) -> (i64, i64) {
-        match &self.external {
-            Some(external) => external.best_shown(side).unwrap_or((0, 0)),
-            None => self.book.best(side).map_or((0, 0), |(price, level)| (price, level.total)),
+        match (&self.external, &self.touch) {
+            (Some(external), _) => external.best_shown(side).unwrap_or((0, 0)),
+            (None, Some(touch)) => touch.available(side).unwrap_or((0, 0)),
+            (None, None) => self.book.best(side).map_or((0, 0), |(price, level)| (price, level.total)),
         }
     }
 
     /// The last price; before the first trade of a recording the middle of its book.
     pub(crate) fn reference_price(&self) -> Option<i64> {
+        if let Some(touch) = &self.touch {
+            return (touch.mark > 0).then_some(touch.mark);
+        }
         let middle = || match (self.best_shown(Side::Buy), self.best_shown(Side::Sell)) {
             ((_, 0), _) | (_, (_, 0)) => None,
             ((bid, _), (ask, _)) => Some(bid + (ask - bid) / 2),
         };
         self.tape.last_price().or_else(middle)
+    }
+
+    /// The price that positions are marked at.
+    #[inline]
+    pub(crate) fn mark_price(&self) -> Option<i64> {
+        match &self.touch {
+            Some(touch) => (touch.mark > 0).then_some(touch.mark),
+            None => self.reference_price(),
+        }
+    }
+
+    /// Does the price come from outside, so that what accounts do does not show in it?
+    pub(crate) const fn is_fed(&self) -> bool {
+        self.external.is_some() || self.touch.is_some()
     }
 }
 
@@ -120,6 +150,7 @@ pub struct MatchingEngine {
     next_list_id: ListId,
     next_execution_id: u64,
     next_prevented_id: u64,
+    liquidation: Option<Liquidation>,
 }
 
 impl MatchingEngine {
@@ -145,6 +176,7 @@ impl MatchingEngine {
             next_list_id: 1,
             next_execution_id: 1,
             next_prevented_id: 1,
+            liquidation: None,
         }
     }
 
@@ -177,16 +209,20 @@ impl MatchingEngine {
         }
         self.index[id.index()] = u32::try_from(self.markets.len()).unwrap_or(NIL);
         let (base, quote) = (self.accounts.intern(instrument.base), self.accounts.intern(instrument.quote));
+        let is_linear = instrument.kind == InstrumentKind::LinearPerpetual;
         self.markets.push(Market {
             instrument,
             external: (kind == MarketKind::External).then(ExternalBook::default),
+            touch: (kind == MarketKind::Touch).then(TouchBook::default),
+            is_linear,
+            waiting_for_open: VecDeque::new(),
             rules,
             book: Book::default(),
             stops_up: BTreeMap::new(),
             stops_down: BTreeMap::new(),
             tape: Tape::new(&self.config.limits),
             update_id: 0,
-            next_trade_id: if kind == MarketKind::External { EXTERNAL_TRADE_ID_FIRST } else { 1 },
+            next_trade_id: if kind == MarketKind::Internal { 1 } else { EXTERNAL_TRADE_ID_FIRST },
             is_stop_check_due: false,
             top: [(0, 0); 2],
             base,

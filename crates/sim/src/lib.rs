@@ -35,12 +35,13 @@ mod store;
 /// A seeded synthetic market.
 pub mod synthetic;
 mod tape;
+mod touch;
 /// Requests and views of orders.
 pub mod types;
 
-pub use config::{FeeModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
+pub use config::{BarFill, FeeModel, FillModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
 pub use delayed::{DelayedVenue, Delivery, Payload, SimAnswer, SimRequest};
-pub use engine::{KlineSpan, MatchingEngine, RecordedStatus, SimError};
+pub use engine::{KlineSpan, Liquidation, MatchingEngine, RecordedStatus, SimError};
 pub use event::{
     AccountTrade, BalanceUpdate, BookChange, BookTicker, ExecReport, Kline, ListReport, PublicTrade, SimEvent,
     Ticker24h,

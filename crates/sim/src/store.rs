@@ -3,6 +3,7 @@
 //! Invariants: a slot is in `by_id` exactly while it is in use; open orders of an account and instrument form a linked list
 //! in order of their ids; closed orders wait in one queue and the oldest makes room when the bound is reached.
 
+use crate::engine::LinearPosition;
 use crate::event::AccountTrade;
 use crate::hash::FastMap;
 use crate::types::{AccountId, ClientId, ExpiryReason, ListId, OrderId, OrderState, StpMode};
@@ -106,6 +107,8 @@ pub(crate) struct AccountBook {
     history: VecDeque<OrderId>,
     stale: usize,
     pub(crate) trades: VecDeque<AccountTrade>,
+    /// Net position, where the instrument is a perpetual.
+    pub(crate) linear: LinearPosition,
 }
 
 impl Default for AccountBook {
@@ -119,6 +122,7 @@ impl Default for AccountBook {
             history: VecDeque::new(),
             stale: 0,
             trades: VecDeque::new(),
+            linear: LinearPosition::default(),
         }
     }
 }

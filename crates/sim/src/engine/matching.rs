@@ -40,11 +40,25 @@ impl MatchingEngine {
             stops.insert(key, slot);
             return self.view_slot(slot);
         }
+        if order_type == OrderType::Market && self.waits_for_open(m) {
+            self.markets[m].waiting_for_open.push_back(slot);
+            return self.view_slot(slot);
+        }
         let limit = order_type.has_price().then_some(price);
         let is_fok = order_type.has_price() && tif == TimeInForce::Fok;
         if is_fok && !self.can_fill(m, slot, price) {
             return self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::UnfilledFok);
         }
+        self.work_taker(m, slot, limit, tif)
+    }
+
+    /// A market order whose time has come.
+    pub(super) fn work_market(&mut self, m: usize, slot: u32) {
+        let tif = self.store[slot].tif.0;
+        self.work_taker(m, slot, None, tif);
+    }
+
+    fn work_taker(&mut self, m: usize, slot: u32, limit: Option<i64>, tif: TimeInForce) -> OrderView {
         let halt = self.match_taker(m, slot, limit);
         let order = &self.store[slot];
         if order.state == OrderState::Filled {
@@ -135,6 +149,15 @@ impl MatchingEngine {
     fn best_source(&self, m: usize, side: Side) -> Option<(i64, Source)> {
         let market = &self.markets[m];
         let own = market.book.best(side).map(|(price, level)| (price, level.head));
+        if let Some(touch) = &market.touch {
+            let shown = touch.available(side).map(|(price, left)| (price, Source::External(left)));
+            let is_better = |own: i64, price: i64| if side == Side::Buy { own > price } else { own < price };
+            return match (own, shown) {
+                (Some((own, slot)), Some((price, _))) if is_better(own, price) => Some((own, Source::Order(slot))),
+                (Some((own, slot)), None) => Some((own, Source::Order(slot))),
+                (_, shown) => shown,
+            };
+        }
         let Some(external) = &market.external else {
             return own.map(|(price, slot)| (price, Source::Order(slot)));
         };
@@ -161,7 +184,7 @@ impl MatchingEngine {
         let rules = &market.rules;
         let whole = |quantity: i128| i64::try_from(quantity).unwrap_or(i64::MAX) / rules.step() * rules.step();
         let wanted = order.remaining();
-        if order.locked != 0 || order.is_house {
+        if order.locked != 0 || order.is_house || market.is_linear {
             return (wanted, Halt::NoLiquidity);
         }
         // Not locked: a market order, which pays from the free balance.
@@ -181,7 +204,7 @@ impl MatchingEngine {
         let market = &mut self.markets[m];
         let id = market.next_trade_id;
         market.next_trade_id += 1;
-        if market.external.is_none() {
+        if !market.is_fed() {
             market.is_stop_check_due = true;
             let trade = TapeTrade { id, ts: self.now, price, quantity, aggressor: side, buyer, seller };
             market.tape.add(trade);
@@ -209,13 +232,18 @@ impl MatchingEngine {
     fn take_external(&mut self, m: usize, slot: u32, price: i64, quantity: i64) {
         let side = self.store[slot].side().opposite();
         let market = &mut self.markets[m];
+        if let Some(touch) = &mut market.touch {
+            touch.take(side, quantity);
+        }
         let id = market.next_trade_id;
         market.next_trade_id += 1;
         if let Some(external) = &mut market.external {
             external.take(side, price, quantity);
         }
         // What was taken had stood in front of the accounts' orders at the price.
-        self.shorten_queue(m, side, price, quantity);
+        if self.markets[m].external.is_some() {
+            self.shorten_queue(m, side, price, quantity);
+        }
         self.fill(m, slot, price, quantity, id, false);
     }
 
@@ -271,7 +299,9 @@ impl MatchingEngine {
     fn walk(&self, m: usize, side: Side, mut visit: impl FnMut(i64, i64, Option<&BookLevel>) -> bool) {
         let market = &self.markets[m];
         let mut own = market.book.levels(side).peekable();
-        let mut shown = market.external.iter().flat_map(|external| external.available(side)).peekable();
+        let touched = market.touch.as_ref().and_then(|touch| touch.available(side));
+        let external = market.external.iter().flat_map(|external| external.available(side));
+        let mut shown = external.chain(touched).peekable();
         loop {
             let is_goes_on = match (own.peek(), shown.peek()) {
                 (None, None) => false,
@@ -376,7 +406,7 @@ impl MatchingEngine {
         }
     }
 
-    fn activate(&mut self, m: usize, slot: u32) {
+    pub(super) fn activate(&mut self, m: usize, slot: u32) {
         self.decide_list(m, slot);
         self.store.set_working(slot, self.now);
         if matches!(self.store[slot].order_type(), OrderType::StopLoss | OrderType::TakeProfit) {

@@ -191,7 +191,10 @@ impl MatchingEngine {
     fn check_market(&self, m: usize, draft: &Draft) -> Result<(), Reject> {
         let market = &self.markets[m];
         let rules = &market.rules;
-        let average = market.tape.average_price(self.now);
+        let average = match &market.touch {
+            Some(_) => market.mark_price(),
+            None => market.tape.average_price(self.now),
+        };
         if draft.order_type.has_price() {
             rules.check_percent(draft.side, draft.price, average)?;
         }
@@ -269,6 +272,9 @@ impl MatchingEngine {
         request: &OrderRequest,
     ) -> Result<i128, Reject> {
         let market = &self.markets[m];
+        if market.is_linear {
+            return self.check_margin(m, account, draft).map(|()| 0);
+        }
         let rules = &market.rules;
         let asset = if draft.side == Side::Buy { market.quote } else { market.base };
         let lock = match (draft.side, draft.order_type) {

@@ -2,11 +2,12 @@
 //!
 //! The receive time of a recorded event is the market's time; the feed's own latency is in it already. A resting order fills
 //! when a recorded trade goes through its price, when it trades at its price and the queue in front is used up, or when the
-//! recorded book comes to stand at or beyond its price on the other side. No more than the recorded quantity is ever filled.
+//! recorded book comes to stand at or beyond its price on the other side. No more than the recorded quantity is ever filled,
+//! unless [`crate::FillModel::Whole`] is asked for.
 
 use super::MatchingEngine;
 use super::rules::units;
-use crate::config::QueueModel;
+use crate::config::{FillModel, QueueModel};
 use crate::event::{BookChange, SimEvent};
 use crate::external::{LevelChange, TopInt};
 use crate::reject::Reject;
@@ -34,6 +35,9 @@ impl MatchingEngine {
     /// nothing here. Refused for instruments whose liquidity comes from accounts.
     pub fn on_market(&mut self, event: &MarketEvent) -> Result<(), Reject> {
         let m = self.market_index(event.instrument())?;
+        if self.markets[m].touch.is_some() {
+            return self.touch_market(m, event);
+        }
         if self.markets[m].external.is_none() {
             return Err(Reject::UnknownInstrument);
         }
@@ -78,12 +82,12 @@ impl MatchingEngine {
         market.map_or(Quantity::ZERO, |market| market.rules.quantity(order.ahead))
     }
 
-    fn price_units(&mut self, m: usize, price: Price) -> Option<i64> {
+    pub(super) fn price_units(&mut self, m: usize, price: Price) -> Option<i64> {
         let units = units(price.mantissa(), price.scale(), self.markets[m].rules.price_scale);
         self.counted(m, units.filter(|units| *units > 0))
     }
 
-    fn quantity_units(&mut self, m: usize, quantity: Quantity) -> Option<i64> {
+    pub(super) fn quantity_units(&mut self, m: usize, quantity: Quantity) -> Option<i64> {
         let scale = self.markets[m].rules.quantity_scale;
         let exact = units(quantity.mantissa(), quantity.scale(), scale).or_else(|| {
             // Finer than the step: what cannot be traded is cut off.
@@ -109,20 +113,28 @@ impl MatchingEngine {
         else {
             return;
         };
+        self.trade_in_units(m, trade.trade_id.as_str().parse().ok(), price, quantity, trade.aggressor);
+    }
+
+    /// A recorded trade; without an id it gets the one after the last.
+    pub(super) fn trade_in_units(&mut self, m: usize, id: Option<u64>, price: i64, quantity: i64, aggressor: Side) {
         if quantity == 0 {
             return;
         }
         let market = &mut self.markets[m];
-        let id = trade.trade_id.as_str().parse().unwrap_or_else(|_| market.tape.last.map_or(0, |last| last.id) + 1);
-        let tape = TapeTrade { id, ts: self.now, price, quantity, aggressor: trade.aggressor, buyer: 0, seller: 0 };
+        let id = id.unwrap_or_else(|| market.tape.last.map_or(0, |last| last.id) + 1);
+        let tape = TapeTrade { id, ts: self.now, price, quantity, aggressor, buyer: 0, seller: 0 };
         market.tape.add(tape);
         market.is_stop_check_due = true;
-        let side = trade.aggressor.opposite();
+        let side = aggressor.opposite();
         if let Some(external) = &mut market.external {
             external.traded(side, price, quantity);
         }
         self.publish_trade(m, &tape);
-        self.fill_by_trade(m, side, price, quantity);
+        match self.config.fills {
+            FillModel::Recorded => self.fill_by_trade(m, side, price, quantity),
+            FillModel::Whole => self.fill_whole_by_trade(m, side, price, quantity),
+        }
     }
 
     /// Fills resting orders of a side with a recorded trade: those with a better price than it first, then those at its
@@ -163,8 +175,32 @@ impl MatchingEngine {
         }
     }
 
+    /// As [`Self::fill_by_trade`], but each order by itself and whole ([`FillModel::Whole`]).
+    fn fill_whole_by_trade(&mut self, m: usize, side: Side, price: i64, quantity: i64) {
+        while let Some((best, level)) = self.markets[m].book.best(side) {
+            let is_better = if side == Side::Buy { best > price } else { best < price };
+            if !is_better {
+                break;
+            }
+            let slot = level.head;
+            self.fill_resting(m, slot, best, self.store[slot].remaining());
+        }
+        let mut at =
+            self.markets[m].book.best(side).filter(|(best, _)| *best == price).map_or(NIL, |(_, level)| level.head);
+        while at != NIL {
+            let order = &mut self.store[at];
+            let (next, remaining) = (order.level_next, order.remaining());
+            let is_reached = quantity > order.ahead;
+            order.ahead = order.ahead.saturating_sub(quantity).max(0);
+            if is_reached {
+                self.fill_resting(m, at, price, remaining);
+            }
+            at = next;
+        }
+    }
+
     /// One virtual trade of a resting order with the recorded market.
-    fn fill_resting(&mut self, m: usize, slot: u32, price: i64, quantity: i64) {
+    pub(super) fn fill_resting(&mut self, m: usize, slot: u32, price: i64, quantity: i64) {
         let market = &mut self.markets[m];
         let id = market.next_trade_id;
         market.next_trade_id += 1;
@@ -172,7 +208,7 @@ impl MatchingEngine {
     }
 
     /// Fills resting orders of a side at whose price or beyond the recorded book stands on the other side.
-    fn fill_crossed(&mut self, m: usize, side: Side) {
+    pub(super) fn fill_crossed(&mut self, m: usize, side: Side) {
         loop {
             let market = &self.markets[m];
             let Some((own, level)) = market.book.best(side) else { return };
@@ -183,8 +219,12 @@ impl MatchingEngine {
             if !is_crossed {
                 return;
             }
-            let quantity = available.min(self.store[slot].remaining());
-            if let Some(external) = &mut self.markets[m].external {
+            let remaining = self.store[slot].remaining();
+            let quantity = match self.config.fills {
+                FillModel::Recorded => available.min(remaining),
+                FillModel::Whole => remaining,
+            };
+            if let (FillModel::Recorded, Some(external)) = (self.config.fills, &mut self.markets[m].external) {
                 external.take(side.opposite(), price, quantity);
             }
             self.fill_resting(m, slot, own, quantity);
@@ -202,7 +242,7 @@ impl MatchingEngine {
     }
 
     /// Reports changed levels and moves the queues of resting orders at them.
-    fn apply_changes(&mut self, m: usize, changes: &[LevelChange]) {
+    pub(super) fn apply_changes(&mut self, m: usize, changes: &[LevelChange]) {
         let market = &mut self.markets[m];
         let last_id = market.external.as_ref().map_or(0, |external| external.last_id);
         market.update_id = (market.update_id + 1).max(last_id);
@@ -248,7 +288,7 @@ impl MatchingEngine {
         self.apply_top(m, &top, changes);
     }
 
-    fn apply_top(&mut self, m: usize, top: &TopInt, changes: &mut Vec<LevelChange>) {
+    pub(super) fn apply_top(&mut self, m: usize, top: &TopInt, changes: &mut Vec<LevelChange>) {
         let Some(external) = &mut self.markets[m].external else { return };
         for (side, (price, quantity), (other, other_quantity)) in
             [(Side::Buy, top.bid, top.ask), (Side::Sell, top.ask, top.bid)]

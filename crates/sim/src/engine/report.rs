@@ -142,7 +142,7 @@ impl MatchingEngine {
     /// what everyone sees, so that nothing is reported.
     pub(super) fn book_changed(&mut self, m: usize, side: Side, price: i64, total: i64) {
         let market = &mut self.markets[m];
-        if market.external.is_some() {
+        if market.is_fed() {
             return;
         }
         market.update_id += 1;

@@ -24,7 +24,8 @@ impl MatchingEngine {
         let order = &self.store[slot];
         let rules = &self.markets[m].rules;
         let remaining = i128::from(order.remaining());
-        let is_unlocked = order.price == 0 && (order.stop == 0 || order.is_working);
+        let is_unlocked =
+            self.markets[m].is_linear || (order.price == 0 && (order.stop == 0 || order.is_working));
         match order.side() {
             _ if is_unlocked => 0,
             Side::Buy => {
@@ -58,6 +59,9 @@ impl MatchingEngine {
     /// Books one fill of one order: balances, fee, order state, history, report.
     pub(super) fn fill(&mut self, m: usize, slot: u32, price: i64, quantity: i64, trade_id: u64, is_maker: bool) {
         let market = &self.markets[m];
+        if market.is_linear {
+            return self.fill_linear(m, slot, price, quantity, trade_id, is_maker);
+        }
         let (rules, base, quote) = (market.rules, market.base, market.quote);
         let units = i128::from(price) * i128::from(quantity);
         let (paid, bought) = (units * rules.quote_unit, i128::from(quantity) * rules.base_unit);
@@ -97,7 +101,7 @@ impl MatchingEngine {
     }
 
     /// Remembers a fill in the account's trades.
-    fn record(&mut self, m: usize, slot: u32, fill: &FillInt) {
+    pub(super) fn record(&mut self, m: usize, slot: u32, fill: &FillInt) {
         let order = &self.store[slot];
         if order.is_house {
             return;
@@ -174,7 +178,7 @@ impl MatchingEngine {
 }
 
 /// The fee on what is received, cut to eight places.
-fn fee_of(received: i128, rate: Quantity) -> i128 {
+pub(super) fn fee_of(received: i128, rate: Quantity) -> i128 {
     let rate = rate.rescale(RATE_SCALE).map_or(0, Quantity::mantissa);
     if rate == 0 {
         return 0;
