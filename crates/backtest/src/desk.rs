@@ -3,6 +3,7 @@
 //! Answers arrive in the order of their requests, so what they answer waits in a queue of the same order.
 
 use keel_engine::Effect;
+use keel_marketdata::L2Rows;
 use keel_model::{
     CancelOutcome, ClientOrderId, ExecutionEvent, InstrumentId, MarketEvent, NotSentReason, QueryOutcome,
     ReplaceOutcome, SubmitOutcome, Timestamp, UnknownReason,
@@ -58,6 +59,12 @@ impl Desk {
     /// `false` when the venue does not know the instrument.
     pub(crate) fn on_market(&mut self, event: &MarketEvent) -> bool {
         self.venue.on_market(event).is_ok()
+    }
+
+    /// Rows of a recorded market, at the venue's times; how many were taken, `None` when the venue does not know the
+    /// instrument.
+    pub(crate) fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>) -> Option<usize> {
+        self.venue.on_rows(instrument, rows).ok()
     }
 
     /// Lets the venue act on what has reached it by `at` and takes what has come back by then.

@@ -13,6 +13,8 @@ use keel_strategy::Strategy;
 use std::fmt;
 use std::time::Duration;
 
+mod l2;
+
 /// Least time a request takes to the venue.
 const WAY_MIN: Duration = Duration::from_micros(1);
 

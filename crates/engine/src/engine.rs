@@ -28,6 +28,7 @@ mod recovery;
 mod requests;
 mod risk_glue;
 mod rules;
+mod rows;
 mod snapshot;
 mod status;
 mod unfilled;

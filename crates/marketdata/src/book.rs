@@ -138,6 +138,12 @@ impl OrderBook {
         matches!(self.state, BookState::Live)
     }
 
+    /// Did a snapshot come, so that deltas can follow it?
+    #[must_use]
+    pub const fn has_depth(&self) -> bool {
+        self.has_depth
+    }
+
     /// Updates refused since the start (gaps, crosses, impossible data); for metrics.
     #[must_use]
     pub const fn error_count(&self) -> u64 {

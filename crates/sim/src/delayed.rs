@@ -10,6 +10,7 @@ use crate::rng::Rng;
 use crate::types::{
     AccountId, CancelReplace, CancelRequest, ClientId, OrderRef, OrderRequest, OrderView, ReplaceResult,
 };
+use keel_marketdata::L2Rows;
 use keel_model::{Balance, InstrumentId, MarketEvent, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -170,6 +171,17 @@ impl DelayedVenue {
             self.collect(at);
         }
         Ok(())
+    }
+
+    /// Feeds rows of a recorded market at the venue's own times; no request may arrive before the last of them. Stops behind
+    /// the first row after which something is reported; returns how many rows were taken.
+    pub fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>) -> Result<usize, Reject> {
+        let taken = self.engine.on_rows(instrument, rows)?;
+        if self.engine.has_events() {
+            let at = self.arrival(self.engine.now());
+            self.collect(at);
+        }
+        Ok(taken)
     }
 
     /// Appends everything that has arrived by `now`.

@@ -1,0 +1,18 @@
+//! L2 market making with a queue model: the answers of hftbacktest, and one state on both ways through the engine.
+#![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
+
+mod job;
+
+use job::*;
+
+#[test]
+fn the_rows_are_those_of_the_golden_generator() {
+    let rows = rows(20_000);
+    assert_eq!(rows.check(), Ok(()));
+}
+
+#[test]
+fn trades_position_and_balance_are_those_of_hftbacktest() {
+    let report = run(config(), &rows(200_000), TouchMaker::new());
+    println!("{:?} {:?}", Answer::of(&report), report.recorded);
+}
