@@ -5,6 +5,7 @@ use crate::digest::{Bag, Part};
 use crate::ledger::BalanceLedger;
 use crate::outbox::{Notice, Outbox};
 use crate::owners::OwnerBook;
+use crate::tags::TagBook;
 use keel_execution::parents::ParentAction;
 use keel_execution::{OrderAction, OrderManager, ParentBook};
 use keel_marketdata::{BarBuilder, OrderBook};
@@ -27,8 +28,8 @@ mod reconcile;
 mod recovery;
 mod requests;
 mod risk_glue;
-mod rules;
 mod rows;
+mod rules;
 mod snapshot;
 mod status;
 mod unfilled;
@@ -102,6 +103,7 @@ pub struct Engine {
     bars: Vec<BarFeed>,
     open_views: Vec<OpenOrder>,
     ids: OrderIdGenerator,
+    tags: TagBook,
     // Buffers that are emptied within each event and keep their room.
     requests: Vec<StrategyRequest>,
     requests_spare: Vec<StrategyRequest>,
@@ -170,6 +172,7 @@ impl Engine {
             parent_actions: Vec::new(),
             exit_timeouts: unfilled::ExitTimeouts::default(),
             ids: OrderIdGenerator::new(config.execution.instance, config.execution.epoch),
+            tags: TagBook::default(),
             cursors: vec![Cursor::default(); instruments.len()],
             closed: Self::closed_ones(&instruments),
             instruments,
@@ -442,6 +445,13 @@ impl Engine {
     #[must_use]
     pub const fn owners(&self) -> &OwnerBook {
         &self.owners
+    }
+
+    /// The word that a strategy gave an order, such as `stop-loss`; for reports. Only orders of this run have one, and only
+    /// the youngest [`crate::tags::TAGS_MAX`].
+    #[must_use]
+    pub fn tag(&self, id: keel_model::ClientOrderId) -> Option<keel_strategy::Tag> {
+        self.tags.get(id)
     }
 
     /// The instruments of the run.

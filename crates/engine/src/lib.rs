@@ -21,6 +21,8 @@ pub mod ledger;
 pub mod outbox;
 /// Positions by strategy.
 pub mod owners;
+/// Words that strategies gave their orders.
+pub mod tags;
 
 pub use config::{EngineConfig, EngineError};
 pub use digest::StateDigest;

@@ -4,6 +4,7 @@
 //! orders; every submitted order has its id at once and the id is never used again; at most [`REQUESTS_MAX`] requests leave one
 //! call.
 
+use crate::Tag;
 use keel_marketdata::OrderBook;
 use keel_model::{
     Asset, Balance, Bracket, ClientOrderId, Iceberg, Instrument, InstrumentId, Instruments, NewOrder, Notional, Oco,
@@ -66,6 +67,8 @@ pub enum StrategyRequest {
     CancelParent(ParentId),
     /// Cancel a parent order of its own and close what it holds.
     CloseParent(ParentId),
+    /// Why one of its orders was asked for; for reports. Stands before the request of the order.
+    Tag(ClientOrderId, Tag),
     /// More than [`REQUESTS_MAX`] requests in one call: this many were refused. Always the last one of a call.
     Overflow {
         /// How many were refused.
@@ -237,6 +240,37 @@ impl<'a> Context<'a> {
         let new = self.new_order(intent);
         self.push(StrategyRequest::Submit(new));
         new.client_order_id
+    }
+
+    /// Asks for an order and says why, for reports: [`Tag::STOP_LOSS`] and the like. The tag counts as a request of its own.
+    pub fn submit_tagged(&mut self, intent: OrderIntent, tag: Tag) -> ClientOrderId {
+        let new = self.new_order(intent);
+        self.push(StrategyRequest::Tag(new.client_order_id, tag));
+        self.push(StrategyRequest::Submit(new));
+        new.client_order_id
+    }
+
+    /// Where the requests of this call end now.
+    pub(crate) fn mark(&self) -> usize {
+        self.lent.requests.len()
+    }
+
+    /// Takes back what was asked for since `mark` that could add exposure: orders, and plans without a word. Cancels stay.
+    pub(crate) fn take_orders_since(&mut self, mark: usize) -> Vec<NewOrder> {
+        let mut taken = Vec::new();
+        let since = self.lent.requests.split_off(mark.min(self.lent.requests.len()));
+        for request in since {
+            match request {
+                StrategyRequest::Submit(new) => taken.push(new),
+                StrategyRequest::Replace { cancel, new } => {
+                    taken.push(new);
+                    self.lent.requests.push(StrategyRequest::Cancel(cancel));
+                }
+                StrategyRequest::Parent(..) => {}
+                other => self.lent.requests.push(other),
+            }
+        }
+        taken
     }
 
     /// Asks to cancel one of its own orders. Cancelling twice is harmless.

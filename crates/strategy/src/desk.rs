@@ -4,7 +4,8 @@
 //! instrument's rules.
 
 use crate::{
-    Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, OrderUpdate, OrderUpdateKind, Strategy, StrategyRequest,
+    Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, OrderUpdate, OrderUpdateKind, Strategy,
+    StrategyRequest, Tag,
 };
 use keel_marketdata::OrderBook;
 use keel_model::instrument::LotRule;
@@ -16,6 +17,8 @@ use keel_model::{
 use std::time::Duration;
 
 pub(crate) const ID: InstrumentId = InstrumentId(0);
+/// The perpetual of a desk made with [`Desk::pair`].
+pub(crate) const PERPETUAL: InstrumentId = InstrumentId(1);
 
 pub(crate) fn price(text: &str) -> Price {
     text.parse().unwrap()
@@ -24,13 +27,14 @@ pub(crate) fn quantity(text: &str) -> Quantity {
     text.parse().unwrap()
 }
 
-fn instrument() -> Instrument {
+fn instrument(kind: InstrumentKind) -> Instrument {
+    let symbol = if kind == InstrumentKind::Spot { "BTCUSDT" } else { "BTCUSDT-PERP" };
     Instrument {
         id: ID,
-        symbol: "BTCUSDT".parse().unwrap(),
+        symbol: symbol.parse().unwrap(),
         base: "BTC".parse().unwrap(),
         quote: "USDT".parse().unwrap(),
-        kind: InstrumentKind::Spot,
+        kind,
         status: InstrumentStatus::Trading,
         tick_size: price("0.01"),
         min_price: price("0.01"),
@@ -67,6 +71,8 @@ pub(crate) struct Desk {
     pub(crate) submits: Vec<NewOrder>,
     pub(crate) cancels: u32,
     pub(crate) fills: Vec<Fill>,
+    /// Orders with a word, as they were asked for.
+    pub(crate) tags: Vec<(ClientOrderId, Tag)>,
     /// Fee on what is bought, in base asset.
     pub(crate) fee: f64,
     instruments: Instruments,
@@ -78,9 +84,26 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// One spot instrument.
     pub(crate) fn new(base: &str, quote: &str) -> Self {
+        Self::of(&[InstrumentKind::Spot], base, quote)
+    }
+
+    /// One perpetual.
+    pub(crate) fn perpetual() -> Self {
+        Self::of(&[InstrumentKind::LinearPerpetual], "0", "0")
+    }
+
+    /// A spot instrument and its perpetual.
+    pub(crate) fn pair(base: &str, quote: &str) -> Self {
+        Self::of(&[InstrumentKind::Spot, InstrumentKind::LinearPerpetual], base, quote)
+    }
+
+    fn of(kinds: &[InstrumentKind], base: &str, quote: &str) -> Self {
         let mut instruments = Instruments::new();
-        instruments.upsert(instrument());
+        for kind in kinds {
+            instruments.upsert(instrument(*kind));
+        }
         let mut desk = Self {
             now: Timestamp::from_ms(1_700_000_000_000),
             trading_state: TradingState::Active,
@@ -91,9 +114,10 @@ impl Desk {
             submits: Vec::new(),
             cancels: 0,
             fills: Vec::new(),
+            tags: Vec::new(),
             fee: 0.0,
             instruments,
-            books: vec![OrderBook::new(ID)],
+            books: (0..kinds.len() as u32).map(|id| OrderBook::new(InstrumentId(id))).collect(),
             ids: OrderIdGenerator::new(1, 1),
             requests: Vec::new(),
             base: base.parse().unwrap(),
@@ -126,6 +150,7 @@ impl Desk {
             match request {
                 StrategyRequest::Submit(new) => self.place(strategy, new),
                 StrategyRequest::Cancel(id) => self.cancel(strategy, id),
+                StrategyRequest::Tag(id, tag) => self.tags.push((id, tag)),
                 StrategyRequest::CancelAll(_) => {
                     for id in self.orders.iter().map(|order| order.client_order_id).collect::<Vec<_>>() {
                         self.cancel(strategy, id);
@@ -138,17 +163,29 @@ impl Desk {
 
     /// A new best bid and ask after `ms` milliseconds; resting orders that it reaches are filled.
     pub(crate) fn tick(&mut self, strategy: &mut dyn Strategy, ms: u64, bid: &str, ask: &str) {
+        self.tick_of(strategy, ID, ms, bid, ask);
+    }
+
+    /// The same of any instrument.
+    pub(crate) fn tick_of(
+        &mut self,
+        strategy: &mut dyn Strategy,
+        instrument: InstrumentId,
+        ms: u64,
+        bid: &str,
+        ask: &str,
+    ) {
         self.now = self.now.plus(Duration::from_millis(ms));
         let level = |text: &str| Level { price: price(text), quantity: quantity("3") };
         let top = TopOfBook {
-            instrument: ID,
+            instrument,
             ts_event: Timestamp::ZERO,
             ts_recv: self.now,
             update_id: 0,
             bid: level(bid),
             ask: level(ask),
         };
-        self.books[0].apply_top(&top).unwrap();
+        self.books[instrument.index()].apply_top(&top).unwrap();
         self.fill_what_is_reached(strategy);
         self.call(strategy, |strategy, ctx| strategy.on_top_of_book(ctx, &top));
         self.fill_what_is_reached(strategy);
@@ -192,8 +229,17 @@ impl Desk {
         self.portfolio.position(ID).quantity
     }
 
-    fn best(&self, side: Side) -> Option<Price> {
-        let book = &self.books[0];
+    /// What the strategy holds of an instrument.
+    pub(crate) fn position_of(&self, id: InstrumentId) -> Quantity {
+        self.own.position(id).quantity
+    }
+
+    fn is_spot(&self, id: InstrumentId) -> bool {
+        self.instruments.get(id).unwrap().kind == InstrumentKind::Spot
+    }
+
+    fn best(&self, id: InstrumentId, side: Side) -> Option<Price> {
+        let book = &self.books[id.index()];
         let level = if side == Side::Buy { book.best_bid() } else { book.best_ask() };
         level.map(|level| level.price)
     }
@@ -201,12 +247,16 @@ impl Desk {
     fn place(&mut self, strategy: &mut dyn Strategy, new: NewOrder) {
         self.submits.push(new);
         let intent = new.intent;
-        let reference = self.best(intent.side.opposite());
-        instrument().check(&intent, reference).unwrap_or_else(|error| panic!("{intent:?}: {error}"));
+        let reference = self.best(intent.instrument, intent.side.opposite());
+        self.instruments
+            .get(intent.instrument)
+            .unwrap()
+            .check(&intent, reference)
+            .unwrap_or_else(|error| panic!("{intent:?}: {error}"));
         let order = OpenOrder {
             client_order_id: new.client_order_id,
             strategy: new.strategy,
-            instrument: ID,
+            instrument: intent.instrument,
             side: intent.side,
             order_type: intent.order_type,
             purpose: intent.purpose,
@@ -226,7 +276,12 @@ impl Desk {
         if let Some(kind) = refusal {
             return self.tell(strategy, &order, kind);
         }
-        if intent.side == Side::Sell {
+        if !self.is_spot(intent.instrument) {
+            let held = self.position_of(intent.instrument);
+            let closes = if intent.side == Side::Sell { held } else { held.neg().unwrap() };
+            assert!(!intent.reduce_only || intent.quantity <= closes, "reduce-only opens: {intent:?}, held {held}");
+        } else if intent.side == Side::Sell {
+            assert!(!intent.reduce_only, "spot knows no reduce-only");
             let free = self.free_base();
             assert!(Notional::from(intent.quantity) <= free, "spot sells only what is held: {intent:?}, free {free}");
         } else {
@@ -252,20 +307,19 @@ impl Desk {
 
     fn fill_what_is_reached(&mut self, strategy: &mut dyn Strategy) {
         loop {
-            let (bid, ask) = (self.best(Side::Buy), self.best(Side::Sell));
             let reached = self.orders.iter().position(|order| {
-                let opposite = if order.side == Side::Buy { ask } else { bid };
-                let Some(opposite) = opposite else { return false };
+                let Some(opposite) = self.best(order.instrument, order.side.opposite()) else { return false };
                 match (order.order_type, order.side) {
                     _ if order.state == OpenOrderState::Pending => false,
-                    (OrderType::StopLoss, _) => opposite <= order.stop_price.unwrap(),
+                    (OrderType::StopLoss, Side::Sell) => opposite <= order.stop_price.unwrap(),
+                    (OrderType::StopLoss, Side::Buy) => opposite >= order.stop_price.unwrap(),
                     (_, Side::Buy) => order.price.is_none_or(|price| price >= opposite),
                     (_, Side::Sell) => order.price.is_none_or(|price| price <= opposite),
                 }
             });
             let Some(at) = reached else { return };
             let order = self.orders.remove(at);
-            let taken = if order.side == Side::Buy { ask } else { bid }.unwrap();
+            let taken = self.best(order.instrument, order.side.opposite()).unwrap();
             self.book_fill(strategy, &order, order.price.unwrap_or(taken));
         }
     }
@@ -273,7 +327,7 @@ impl Desk {
     fn book_fill(&mut self, strategy: &mut dyn Strategy, order: &OpenOrder, price: Price) {
         let fill = Fill {
             trade_id: self.fills.len().to_string().parse().unwrap(),
-            instrument: ID,
+            instrument: order.instrument,
             side: order.side,
             price,
             quantity: order.quantity,
@@ -284,6 +338,7 @@ impl Desk {
         };
         let value = Notional::of(price, order.quantity);
         match order.side {
+            _ if !self.is_spot(order.instrument) => {}
             Side::Buy => {
                 let fee = Quantity::from_f64(order.quantity.to_f64() * self.fee, 8, keel_model::Rounding::Up).unwrap();
                 let got = order.quantity.checked_sub(fee).unwrap();
@@ -308,7 +363,7 @@ impl Desk {
     fn tell(&mut self, strategy: &mut dyn Strategy, order: &OpenOrder, kind: OrderUpdateKind) {
         let update = OrderUpdate {
             client_order_id: order.client_order_id,
-            instrument: ID,
+            instrument: order.instrument,
             side: order.side,
             quantity: order.quantity,
             cum_quantity: order.cum_quantity,
@@ -318,12 +373,26 @@ impl Desk {
         self.call(strategy, |strategy, ctx| strategy.on_order(ctx, &update));
     }
 
+    /// The word that the last order of the desk was given.
+    pub(crate) fn last_tag(&self) -> &'static str {
+        self.tags.last().map_or("", |(_, tag)| tag.as_str())
+    }
+
+    /// The funding rate of an instrument, in basis points for one period.
+    pub(crate) fn funding(&mut self, strategy: &mut dyn Strategy, instrument: InstrumentId, bps: f64) {
+        let rate = Quantity::from_f64(bps / 1e4, 8, keel_model::Rounding::HalfUp).unwrap();
+        let ts_next = self.now.plus(Duration::from_secs(3_600));
+        let funding = keel_model::FundingRate { instrument, ts_event: self.now, ts_recv: self.now, rate, ts_next };
+        self.call(strategy, |strategy, ctx| strategy.on_funding(ctx, &funding));
+        self.fill_what_is_reached(strategy);
+    }
+
     fn locked(&self, side: Side) -> Notional {
         let of = |order: &OpenOrder| match side {
             Side::Sell => order.quantity.into(),
             Side::Buy => Notional::of(order.price.unwrap_or(Price::ZERO), order.quantity),
         };
-        let orders = self.orders.iter().filter(|order| order.side == side);
+        let orders = self.orders.iter().filter(|order| order.side == side && self.is_spot(order.instrument));
         orders.map(of).fold(Notional::ZERO, |sum, value| sum.checked_add(value).unwrap())
     }
 

@@ -6,7 +6,7 @@
 //! the whole position of the instrument.
 
 use crate::params::{ParamSpec, Settings, StrategyError};
-use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription};
+use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription, Tag};
 use keel_marketdata::Ema;
 use keel_model::{
     Bar, ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Position, Price, Quantity,
@@ -245,6 +245,10 @@ impl Strategy for EmaCross {
             self.wants_long = Some(fast > slow && !self.waits_for_cross);
             self.act(ctx);
         }
+    }
+
+    fn on_exit(&mut self, _ctx: &mut Context<'_>, _why: Tag) {
+        (self.waits_for_cross, self.wants_long) = (true, Some(false));
     }
 
     fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {

@@ -5,10 +5,16 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![forbid(unsafe_code)]
 
+/// With a close outside the Bollinger bands.
+pub mod bollinger_breakout;
 /// What a strategy sees and acts through.
 pub mod context;
 /// Long while the fast moving average is above the slow one.
 pub mod ema_cross;
+/// Stop-loss, trailing stop, ROI table and time exit for any strategy.
+pub mod exits;
+/// Exits around a strategy that knows nothing of them.
+pub mod guarded;
 /// A strategy that does nothing.
 pub mod idle;
 /// A bid and an ask around the middle of the book.
@@ -17,21 +23,33 @@ pub mod market_maker;
 pub mod params;
 /// The strategies that can be named in configuration.
 pub mod registry;
+/// Against an oversold or overbought market.
+pub mod rsi_reversion;
 /// How large an order is to be.
 pub mod sizing;
+/// Why an order was asked for.
+pub mod tag;
+/// Brings a position to what is wanted, one step at a time.
+pub mod trader;
 /// News about an order of the strategy.
 pub mod update;
 
+pub use bollinger_breakout::BollingerBreakout;
 pub use context::{Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, REQUESTS_MAX, StrategyRequest};
 pub use ema_cross::EmaCross;
+pub use exits::{ExitRules, Exits};
+pub use guarded::Guarded;
 pub use idle::Idle;
 pub use market_maker::MarketMaker;
 pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError, SweepSpec};
 pub use registry::{Made, RegistryError, StrategyInfo, build, strategies};
+pub use rsi_reversion::RsiReversion;
 pub use sizing::{Sizing, SizingError, SizingFacts};
+pub use tag::Tag;
+pub use trader::Trader;
 pub use update::{OrderUpdate, OrderUpdateKind, ParentUpdate, ParentUpdateKind};
 
-use keel_model::{Bar, ClientOrderId, FeedState, Fill, InstrumentId, TopOfBook, Trade};
+use keel_model::{Bar, ClientOrderId, FeedState, Fill, FundingRate, InstrumentId, MarkPrice, TopOfBook, Trade};
 use std::fmt;
 use std::time::Duration;
 
@@ -90,6 +108,16 @@ pub trait Strategy: Send + fmt::Debug {
 
     /// A bar closed.
     fn on_bar(&mut self, _ctx: &mut Context<'_>, _bar: &Bar) {}
+
+    /// The funding rate of a perpetual that it subscribed to, in whatever form, was announced or has changed.
+    fn on_funding(&mut self, _ctx: &mut Context<'_>, _funding: &FundingRate) {}
+
+    /// The mark price of a perpetual that it subscribed to, in whatever form, has changed.
+    fn on_mark_price(&mut self, _ctx: &mut Context<'_>, _mark: &MarkPrice) {}
+
+    /// One of the exits of the section `[exits]` closes its position, for this reason: what it wanted is over until its next
+    /// signal. Its orders are cancelled and what is held is closed for it; orders that it asks for meanwhile are denied.
+    fn on_exit(&mut self, _ctx: &mut Context<'_>, _why: Tag) {}
 
     /// A fill of one of its orders; called once per fill, after position and balances were brought up to date.
     fn on_fill(&mut self, _ctx: &mut Context<'_>, _client_order_id: ClientOrderId, _fill: &Fill) {}

@@ -3,8 +3,10 @@
 //! Invariants: a [`Settings`] holds exactly the declared parameters, each within its range; a name that was not declared is
 //! an error that says which one may be meant; money is exact decimal text, never a float.
 
+use crate::exits::{self, ExitRules};
 use keel_model::Notional;
 use std::fmt;
+use std::time::Duration;
 
 /// Why a strategy cannot be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -284,6 +286,26 @@ impl Params {
         self
     }
 
+    /// These, and what `others` give that these do not.
+    #[must_use]
+    pub fn over(&self, others: &Self) -> Self {
+        let mut all = others.clone();
+        self.given.iter().for_each(|(name, value)| all.set(name, value));
+        all
+    }
+
+    /// Those whose names begin with `prefix`, without it, and the others.
+    fn split(&self, prefix: &str) -> (Self, Self) {
+        let (mut with, mut without) = (Self::new(), Self::new());
+        for (name, value) in &self.given {
+            match name.strip_prefix(prefix) {
+                Some(name) => with.set(name, value),
+                None => without.set(name, value),
+            }
+        }
+        (with, without)
+    }
+
     /// A value that was given.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -314,11 +336,22 @@ enum Value {
 pub struct Settings {
     strategy: &'static str,
     values: Vec<(&'static str, Value)>,
+    exits: ExitRules,
 }
 
 impl Settings {
-    /// Checks what was given against what is declared, and fills in the defaults.
+    /// Checks what was given against what is declared, and fills in the defaults. What is called `exits.…` is for the exits
+    /// that any strategy can have, see [`exits::PARAMS`].
     pub fn check(strategy: &'static str, specs: &'static [ParamSpec], params: &Params) -> Result<Self, StrategyError> {
+        let (exits, own) = params.split(exits::PREFIX);
+        let mut settings = Self::check_own(strategy, specs, &own)?;
+        if !exits.given.is_empty() {
+            settings.exits = ExitRules::from_settings(&Self::check_own("exits", exits::PARAMS, &exits)?)?;
+        }
+        Ok(settings)
+    }
+
+    fn check_own(strategy: &'static str, specs: &'static [ParamSpec], params: &Params) -> Result<Self, StrategyError> {
         if let Some((name, _)) = params.given.iter().find(|(name, _)| !specs.iter().any(|spec| spec.name == name)) {
             let nearest = nearest(name, specs.iter().map(|spec| spec.name));
             return Err(StrategyError::UnknownParameter { strategy, name: name.clone(), nearest });
@@ -333,7 +366,23 @@ impl Settings {
             })?;
             Ok((spec.name, value))
         };
-        Ok(Self { strategy, values: specs.iter().map(value).collect::<Result<_, StrategyError>>()? })
+        let values = specs.iter().map(value).collect::<Result<_, StrategyError>>()?;
+        Ok(Self { strategy, values, exits: ExitRules::default() })
+    }
+
+    /// The exits that are set for it.
+    #[must_use]
+    pub const fn exits(&self) -> &ExitRules {
+        &self.exits
+    }
+
+    /// The length of its bars, out of a whole number of seconds that divides a day.
+    pub fn bar_length(&self, name: &'static str) -> Result<Duration, StrategyError> {
+        let bar_s = self.whole(name)?;
+        if bar_s == 0 || !86_400u64.is_multiple_of(bar_s) {
+            return Err(self.contradiction(format!("{name} {bar_s} does not divide a day; try 1, 5, 60 or 300")));
+        }
+        Ok(Duration::from_secs(bar_s))
     }
 
     /// A whole number.

@@ -5,7 +5,10 @@
 //! built from checked values of its declared parameters.
 
 use crate::params::{ParamSpec, Params, Settings, StrategyError, nearest};
-use crate::{EmaCross, Idle, MarketMaker, Strategy, ema_cross, market_maker};
+use crate::{
+    BollingerBreakout, EmaCross, Guarded, Idle, MarketMaker, RsiReversion, Strategy, bollinger_breakout, ema_cross,
+    market_maker, rsi_reversion,
+};
 use keel_model::{InstrumentId, InstrumentKind, Instruments};
 use std::sync::OnceLock;
 
@@ -18,6 +21,7 @@ pub struct StrategyInfo {
     pub description: &'static str,
     /// What can be set.
     pub params: &'static [ParamSpec],
+    holds_exits: bool,
     make: Make,
 }
 
@@ -42,7 +46,7 @@ impl StrategyInfo {
         params: &'static [ParamSpec],
         make: fn(InstrumentId, &Settings) -> Made,
     ) -> Self {
-        Self { name, description, params, make: Make::Each(make) }
+        Self { name, description, params, holds_exits: false, make: Make::Each(make) }
     }
 
     /// A strategy that trades a spot instrument together with the perpetual of the same base and quote asset; a run has one
@@ -54,13 +58,37 @@ impl StrategyInfo {
         params: &'static [ParamSpec],
         make: fn(InstrumentId, InstrumentId, &Settings) -> Made,
     ) -> Self {
-        Self { name, description, params, make: Make::SpotAndPerpetual(make) }
+        Self { name, description, params, holds_exits: false, make: Make::SpotAndPerpetual(make) }
+    }
+
+    /// It carries out the exits of [`Settings::exits`] itself, as one built on [`crate::Trader`] does. Without this word they
+    /// are watched from outside, by [`crate::Guarded`].
+    #[must_use]
+    pub const fn with_own_exits(self) -> Self {
+        Self { holds_exits: true, ..self }
     }
 
     /// Does it need a spot instrument and a perpetual?
     #[must_use]
     pub const fn is_of_pair(&self) -> bool {
         matches!(self.make, Make::SpotAndPerpetual(_))
+    }
+
+    /// Puts exits around it, where they are set and it does not have them itself.
+    fn guard(&self, strategy: Box<dyn Strategy>, instrument: InstrumentId, settings: &Settings) -> Made {
+        if self.holds_exits || settings.exits().is_empty() {
+            return Ok(strategy);
+        }
+        Ok(Box::new(Guarded::new(strategy, instrument, settings.exits().clone())))
+    }
+
+    fn without_exits(&self, settings: &Settings) -> Result<(), StrategyError> {
+        if settings.exits().is_empty() {
+            return Ok(());
+        }
+        Err(settings.contradiction(
+            "the section [exits] is not for a strategy of two legs: closing one leaves the other open; leave it empty",
+        ))
     }
 
     /// Its section in a configuration file.
@@ -84,6 +112,20 @@ const HOUSE: &[StrategyInfo] = &[
         ema_cross::PARAMS,
         |instrument, settings| Ok(Box::new(EmaCross::new(instrument, settings)?)),
     ),
+    StrategyInfo::new(
+        rsi_reversion::NAME,
+        "buys oversold and, on perpetuals, sells overbought markets, with stop and target in average true ranges",
+        rsi_reversion::PARAMS,
+        |instrument, settings| Ok(Box::new(RsiReversion::new(instrument, settings)?)),
+    )
+    .with_own_exits(),
+    StrategyInfo::new(
+        bollinger_breakout::NAME,
+        "goes with a close outside the Bollinger bands, until one beyond their middle",
+        bollinger_breakout::PARAMS,
+        |instrument, settings| Ok(Box::new(BollingerBreakout::new(instrument, settings)?)),
+    )
+    .with_own_exits(),
     StrategyInfo::new("idle", "listens and does nothing; for measuring an idle system", &[], |instrument, _| {
         Ok(Box::new(Idle::new(instrument)))
     }),
@@ -142,7 +184,9 @@ pub fn check(name: &str, params: &Params) -> Result<(), StrategyError> {
     let settings = Settings::check(info.name, info.params, params)?;
     match info.make {
         Make::Each(make) => make(InstrumentId(0), &settings),
-        Make::SpotAndPerpetual(make) => make(InstrumentId(0), InstrumentId(1), &settings),
+        Make::SpotAndPerpetual(make) => {
+            info.without_exits(&settings).and_then(|()| make(InstrumentId(0), InstrumentId(1), &settings))
+        }
     }
     .map(drop)
 }
@@ -152,7 +196,7 @@ pub fn build(name: &str, instrument: InstrumentId, params: &Params) -> Made {
     let info = find(name)?;
     let settings = Settings::check(info.name, info.params, params)?;
     match info.make {
-        Make::Each(make) => make(instrument, &settings),
+        Make::Each(make) => info.guard(make(instrument, &settings)?, instrument, &settings),
         Make::SpotAndPerpetual(_) => Err(StrategyError::Instruments {
             strategy: info.name,
             cause: "it trades a spot instrument and a perpetual together, not one instrument".to_owned(),
@@ -169,9 +213,13 @@ pub fn build_for(
     let info = find(name)?;
     let settings = Settings::check(info.name, info.params, params)?;
     let make = match info.make {
-        Make::Each(make) => return instruments.iter().map(|instrument| make(instrument.id, &settings)).collect(),
+        Make::Each(make) => {
+            let one = |it: &keel_model::Instrument| info.guard(make(it.id, &settings)?, it.id, &settings);
+            return instruments.iter().map(one).collect();
+        }
         Make::SpotAndPerpetual(make) => make,
     };
+    info.without_exits(&settings)?;
     let pairs: Vec<_> = spot_and_perpetual(instruments).collect();
     if pairs.is_empty() {
         let cause =

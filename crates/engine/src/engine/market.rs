@@ -4,6 +4,7 @@ use super::{Engine, Phase};
 use crate::outbox::{Notice, Outbox};
 use keel_marketdata::{Applied, BookError};
 use keel_model::{Bar, BookDelta, BookSnapshot, InstrumentId, MarketEvent, Price, Quantity, TopOfBook, Trade};
+use keel_strategy::{Context, Strategy};
 
 impl Engine {
     /// Takes one market event, borrowed: an engine that runs inline on the sockets' thread copies nothing.
@@ -17,10 +18,33 @@ impl Engine {
             MarketEvent::BookDelta(delta) => self.on_delta(delta, out),
             MarketEvent::BookSnapshot(snapshot) => self.on_snapshot(snapshot, out),
             MarketEvent::Bar(bar) => self.on_bar(bar, out),
-            // Perpetuals only; nothing here decides on them yet.
-            MarketEvent::FundingRate(_) | MarketEvent::MarkPrice(_) => {}
+            MarketEvent::FundingRate(funding) => {
+                self.tell_all(funding.instrument, out, |strategy, ctx| strategy.on_funding(ctx, funding));
+            }
+            MarketEvent::MarkPrice(mark) => {
+                self.tell_all(mark.instrument, out, |strategy, ctx| strategy.on_mark_price(ctx, mark));
+            }
         }
         self.finish(out);
+    }
+
+    /// Calls every strategy that subscribed to an instrument in any form.
+    fn tell_all(
+        &mut self,
+        instrument: InstrumentId,
+        out: &mut Outbox,
+        handler: impl Fn(&mut dyn Strategy, &mut Context<'_>),
+    ) {
+        self.advance_bars(instrument, out);
+        if self.phase != Phase::Running {
+            return;
+        }
+        let index = instrument.index();
+        for at in 0..self.routes.get(index).map_or(0, |route| route.all.len()) {
+            let Some(strategy) = self.routes.get(index).and_then(|route| route.all.get(at)) else { break };
+            self.call(usize::from(*strategy), &handler);
+        }
+        self.pump(out);
     }
 
     #[inline]

@@ -32,6 +32,7 @@ impl Engine {
             StrategyRequest::Parent(id, ref plan) => self.create_parent(id, strategy, plan, out),
             StrategyRequest::CancelParent(id) => self.end_parent(id, strategy, false, out),
             StrategyRequest::CloseParent(id) => self.end_parent(id, strategy, true, out),
+            StrategyRequest::Tag(id, tag) => self.tags.set(id, tag),
             StrategyRequest::Overflow { refused } => {
                 out.notify(Notice::RequestsRefused { strategy: Some(strategy), count: refused });
             }

@@ -22,6 +22,7 @@ mod parents;
 mod recovery;
 mod rules;
 mod stops;
+mod words;
 
 const BTC: InstrumentId = InstrumentId(0);
 
