@@ -151,4 +151,24 @@ mod tests {
         assert_eq!((memory.len(), memory.horizon()), (3 + 2, ts(16)));
         assert!(!memory.contains(a, &id("7")) && memory.contains(a, &id("x-7")));
     }
+
+    #[test]
+    fn renumbered_instruments_keep_their_trades_and_unknown_ones_lose_theirs() {
+        let mut memory = TradeMemory::new(10);
+        let (a, b, gone) = (InstrumentId(0), InstrumentId(1), InstrumentId(2));
+        let id = |text: &str| TradeId::new(text).unwrap();
+        for instrument in [a, b, gone] {
+            assert!(memory.insert(instrument, &id("7"), Timestamp::ZERO));
+            assert!(memory.insert(instrument, &id("x-7"), Timestamp::ZERO));
+        }
+        assert!(memory.insert(a, &id("8"), Timestamp::ZERO));
+        memory.renumber(&|old| (old != gone).then_some(InstrumentId(5 + old.0)), 10);
+        assert_eq!(memory.len(), 5);
+        for known in [InstrumentId(5), InstrumentId(6)] {
+            assert!(memory.contains(known, &id("7")) && memory.contains(known, &id("x-7")));
+            assert!(!memory.insert(known, &id("7"), Timestamp::ZERO), "applied before, under the old number");
+        }
+        assert!(memory.contains(InstrumentId(5), &id("8")) && !memory.contains(InstrumentId(6), &id("8")));
+        assert!([a, b, gone, InstrumentId(7)].iter().all(|old| !memory.contains(*old, &id("7"))));
+    }
 }

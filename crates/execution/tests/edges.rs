@@ -1,11 +1,11 @@
 //! Edges of the order manager and of parent orders through their public faces, each at its bound and one step beyond: what a
 //! changed comparison would let through.
 
-use keel_execution::parents::{PARENTS_MAX, ParentAction, ParentBook, Role, Surroundings};
+use keel_execution::parents::{PARENTS_MAX, ParentAction, ParentBook, ParentNews, Role, Surroundings};
 use keel_execution::{ExecutionConfig, OrderAction, OrderManager};
 use keel_model::instrument::LotRule;
 use keel_model::order::ReasonText;
-use keel_model::parent::{Bracket, Oco, ParentId, Twap};
+use keel_model::parent::{Bracket, Oco, ParentEnd, ParentId, Twap};
 use keel_model::{
     Asset, ClientOrderId, ExecType, ExecutionEvent, ExecutionReport, InlineStr, Instrument, InstrumentId,
     InstrumentKind, InstrumentStatus, NewOrder, NotSentReason, Notional, OrderIntent, OrderPurpose, Price, Quantity,
@@ -244,4 +244,27 @@ fn a_child_is_known_by_its_parent_and_nobody_else_is() {
     book.create(ParentId(id(1)), StrategyId(0), plan.into(), START);
     book.link(ParentId(id(1)), id(2), Role::Slice, quantity("5"));
     assert_eq!((book.parent_of(id(2)), book.parent_of(id(3))), (Some(ParentId(id(1))), None));
+}
+
+/// What one look tells about the end of a parent.
+fn ended(book: &mut ParentBook, parent: ParentId, orders: &OrderManager, ms: u64) -> Option<ParentEnd> {
+    let (rules, mut out) = (rules(), Vec::new());
+    book.step(parent, &around(&rules, ms), orders, &mut out);
+    out.iter().find_map(|action| match action {
+        ParentAction::Tell { news: ParentNews::Ended(end), .. } => Some(*end),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_pair_of_exits_that_is_cancelled_has_ended_as_cancelled_while_nothing_has_filled() {
+    let (mut book, orders, parent) = (book(), manager(), ParentId(id(1)));
+    book.create(
+        parent,
+        StrategyId(0),
+        Oco::exit(BTC, Side::Sell, quantity("1"), price("110"), price("90")).into(),
+        START,
+    );
+    book.cancel(parent);
+    assert_eq!(ended(&mut book, parent, &orders, 0), Some(ParentEnd::Canceled));
 }

@@ -167,3 +167,90 @@ fn an_id_is_never_taken_twice() {
     desk.submit(1);
     assert_eq!(desk.manager.restore_intent(new_order(1, "1"), desk.now()), Err(ExecutionError::DuplicateId(id(1))));
 }
+
+#[test]
+fn v_13_a_list_that_still_shows_a_done_order_is_doubted_only_beyond_the_bound_of_lag() {
+    let done_at_bound = |late_ms: u64| {
+        let mut desk = Desk::new();
+        desk.submit(1).sent(1).event(&ack(1, OrderStatus::New, vec![])).trade(1, "10", "10");
+        assert_eq!(desk.state(), OrderState::Done);
+        desk.now_ms += 10_000 + late_ms;
+        desk.event(&ExecutionEvent::OpenOrders(None, vec![snapshot(1, OrderStatus::New, "0")]));
+        assert_eq!(desk.state(), OrderState::Done, "a list alone raises nothing");
+        desk.text.contains("ask about")
+    };
+    assert!(!done_at_bound(0), "a replica may lag so far");
+    assert!(done_at_bound(1));
+}
+
+#[test]
+fn n_06_a_question_without_an_answer_is_repeated_when_its_time_is_over_and_not_before() {
+    let mut desk = Desk::new();
+    desk.submit(1).sent(1).event(&timeout());
+    let config = ExecutionConfig::default();
+    let mut asked_at = Vec::new();
+    for ms in 0..=(config.query_timeout_ms + config.query_first_ms + 5) {
+        let mut out = Vec::new();
+        desk.manager.on_timer(Timestamp::from_ms(1_000_000 + ms), &mut out);
+        if out.iter().any(|action| matches!(action, OrderAction::Query(_))) {
+            asked_at.push(ms);
+        }
+    }
+    let first = config.query_first_ms;
+    assert_eq!(asked_at, [first, first + config.query_timeout_ms], "to the millisecond");
+}
+
+#[test]
+fn v_10_missing_fills_are_asked_for_once_per_instrument_and_again_when_the_time_is_over() {
+    let mut desk = Desk::new();
+    let eth = InstrumentId(1);
+    for sequence in 1..=3 {
+        let mut new = new_order(sequence, "10");
+        if sequence == 3 {
+            new.intent.instrument = eth;
+        }
+        desk.manager.restore_intent(new, desk.now()).unwrap();
+        desk.sent(sequence).event(&ack(sequence, OrderStatus::New, vec![]));
+    }
+    for sequence in 1..=3 {
+        let mut over = report(sequence, ExecType::Trade, OrderStatus::Filled, "10", None);
+        over.instrument = if sequence == 3 { eth } else { BTC };
+        desk.event(&ExecutionEvent::Report(over));
+    }
+    let config = ExecutionConfig::default();
+    let mut asked = Vec::new();
+    for ms in 0..=(config.query_timeout_ms + config.query_first_ms + 5) {
+        let mut out = Vec::new();
+        desk.manager.on_timer(Timestamp::from_ms(1_000_000 + ms), &mut out);
+        let of = |action: &OrderAction| match action {
+            OrderAction::FetchFills(instrument, _) => Some((ms, *instrument)),
+            _ => None,
+        };
+        asked.extend(out.iter().filter_map(of));
+    }
+    let times: Vec<u64> = asked.iter().map(|(ms, _)| *ms).collect();
+    assert_eq!(asked.iter().filter(|(_, id)| *id == BTC).count(), asked.iter().filter(|(_, id)| *id == eth).count());
+    assert_eq!(times.len(), 4, "two instruments, twice: {asked:?}");
+    assert_eq!(times[2] - times[0], config.query_timeout_ms, "not before the first question's time is over");
+}
+
+#[test]
+fn an_answer_that_says_over_but_not_how_much_is_followed_by_a_question_and_filled_by_waiting_for_fills() {
+    let mut desk = Desk::new();
+    desk.submit(1).sent(1).event(&ack(1, OrderStatus::Canceled, vec![])).wait(1_000);
+    assert!(desk.text.contains("ask about k7-1-1"), "how much of it was filled is not known: {}", desk.text);
+    let mut desk = Desk::new();
+    desk.submit(1).sent(1).event(&ack(1, OrderStatus::Filled, vec![]));
+    assert_eq!(desk.state(), OrderState::Settling, "filled means all of it; the fills are awaited");
+}
+
+#[test]
+fn an_adopted_order_keeps_the_venues_id_and_none_where_none_was_told() {
+    let old = |sequence| ClientOrderId { epoch: 0, ..id(sequence) };
+    let mut desk = Desk::new();
+    let known = OrderSnapshot { client_order_id: Some(old(1)), ..snapshot(1, OrderStatus::New, "0") };
+    let nameless = OrderSnapshot { client_order_id: Some(old(2)), venue_order_id: VenueOrderId::default(), ..known };
+    desk.event(&ExecutionEvent::OpenOrders(None, vec![known, nameless]));
+    let venue_id = |sequence| desk.manager.get(old(sequence)).unwrap().venue_order_id;
+    assert_eq!((venue_id(1), venue_id(2)), (VenueOrderId::new("900").ok(), None));
+}
