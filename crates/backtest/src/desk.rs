@@ -56,6 +56,20 @@ impl Desk {
         self.venue.next_at()
     }
 
+    pub(crate) const fn venue_mut(&mut self) -> &mut MatchingEngine {
+        self.venue.engine_mut()
+    }
+
+    /// Is the market of the instrument known by its best prices alone?
+    pub(crate) fn is_touch(&self, instrument: InstrumentId) -> bool {
+        self.venue.engine().is_touch(instrument)
+    }
+
+    /// What has happened at the venue without a request is on its way from now on.
+    pub(crate) fn collect(&mut self, at: Timestamp) {
+        self.venue.collect_events(at);
+    }
+
     /// `false` when the venue does not know the instrument.
     pub(crate) fn on_market(&mut self, event: &MarketEvent) -> bool {
         self.venue.on_market(event).is_ok()

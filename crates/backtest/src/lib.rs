@@ -8,12 +8,14 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod desk;
+mod job;
 mod replay;
 mod report;
 mod result;
 mod sync;
 mod trades;
 
+pub use job::{Backtest, JobConfig, Rows, Series, run};
 pub use replay::{BacktestError, NoticeObserver, Replay, ReplayConfig};
 pub use report::ReplayReport;
 pub use result::{BacktestResult, EquityCurve, Gaps, MARKS_MAX, PositionEnd};

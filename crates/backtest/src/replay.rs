@@ -1,22 +1,28 @@
 //! The driver: one virtual clock, three sources of events in order of time: the venue's answers, the timer, the market.
 //!
 //! At equal times answers come first, then the timer, then the market, as the lanes of a live run are drained. A way to
-//! the venue takes at least a microsecond, so that a strategy that answers every refusal at once cannot stop time.
+//! the venue takes at least a microsecond, so that a strategy that answers every refusal at once cannot stop time. Where ways
+//! take no time ([`ReplayConfig::is_instant`]), what was decided on an event has happened before the next one, in a bounded
+//! number of rounds.
 
 use crate::desk::Desk;
 use crate::report::{self, ReplayReport};
 use crate::sync::Sync;
+use crate::trades::{TradeLog, TradeRow};
 use keel_engine::{Effect, Engine, EngineConfig, EngineError, Notice, Outbox, StateDigest};
 use keel_model::{Asset, Command, Event, ExecutionEvent, ExitPolicy, MarketEvent, Notional, StatusSnapshot, Timestamp};
-use keel_sim::{Delivery, MarketKind, MatchingEngine, SimConfig, SimError};
+use keel_sim::{AccountId, Delivery, LatencyModel, MarketKind, MatchingEngine, SimConfig, SimError};
 use keel_strategy::Strategy;
 use std::fmt;
 use std::time::Duration;
 
+mod bars;
 mod l2;
 
 /// Least time a request takes to the venue.
 const WAY_MIN: Duration = Duration::from_micros(1);
+/// Most rounds of answers within one event where ways take no time.
+const ROUNDS_MAX: usize = 256;
 
 /// Why a replay cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +36,22 @@ pub enum BacktestError {
     /// The timer's interval is zero.
     #[error("timer_interval is zero; give a span, 100 ms is usual")]
     TimerInterval,
+    /// Money in several assets cannot be added up.
+    #[error("instruments quoted in {first} and in {other} in one backtest; run them one by one")]
+    QuoteAssets {
+        /// The first instrument's.
+        first: Asset,
+        /// Another one's.
+        other: Asset,
+    },
+    /// Rows that run backwards.
+    #[error("{series}: row {row} is older than the one before it; sort the data first")]
+    Unsorted {
+        /// Which series.
+        series: String,
+        /// Which row, counted from zero.
+        row: usize,
+    },
 }
 
 /// Everything a replay needs to know before its first event.
@@ -43,6 +65,12 @@ pub struct ReplayConfig {
     pub balances: Vec<(Asset, Notional)>,
     /// How often the engine is told the time.
     pub timer_interval: Duration,
+    /// Where the liquidity of each instrument comes from, by its number; what is not named is a recorded market.
+    pub markets: Vec<MarketKind>,
+    /// Do requests and answers take no time at all? The latency of `sim` is not used then.
+    pub is_instant: bool,
+    /// Are trades from flat to flat followed?
+    pub has_trades: bool,
     /// What becomes of open orders and positions at the end.
     pub exit_policy: ExitPolicy,
     /// How long the end may take, in virtual time.
@@ -56,6 +84,9 @@ impl Default for ReplayConfig {
             sim: SimConfig { publish_market_data: false, ..SimConfig::default() },
             balances: Vec::new(),
             timer_interval: Duration::from_millis(100),
+            markets: Vec::new(),
+            is_instant: false,
+            has_trades: false,
             exit_policy: ExitPolicy::default(),
             stop_time_max: Duration::from_secs(30),
         }
@@ -81,6 +112,10 @@ pub struct Replay {
     next_timer: Timestamp,
     is_started: bool,
     refused: u64,
+    is_instant: bool,
+    trades: Option<TradeLog>,
+    /// Funding received, in the quote asset of its perpetual.
+    funding: Notional,
     syncs: Vec<Sync>,
     // Reused from event to event.
     effects: Vec<Effect>,
@@ -101,11 +136,16 @@ impl Replay {
             return Err(BacktestError::TimerInterval);
         }
         let mut sim = config.sim;
-        sim.latency.order_in = sim.latency.order_in.max(WAY_MIN);
+        if config.is_instant {
+            sim.latency = LatencyModel::default();
+        } else {
+            sim.latency.order_in = sim.latency.order_in.max(WAY_MIN);
+        }
         let recv_window_ms = config.engine.execution.recv_window_ms;
         let mut venue = MatchingEngine::new(sim);
         for instrument in &config.engine.instruments {
-            venue.add_market(instrument.clone(), MarketKind::External)?;
+            let kind = config.markets.get(instrument.id.index()).copied().unwrap_or(MarketKind::External);
+            venue.add_market(instrument.clone(), kind)?;
         }
         let account = venue.add_account(&config.balances)?;
         let syncs = config.engine.instruments.iter().map(|_| Sync::default()).collect();
@@ -123,6 +163,9 @@ impl Replay {
             next_timer: Timestamp::ZERO,
             is_started: false,
             refused: 0,
+            is_instant: config.is_instant,
+            trades: config.has_trades.then(TradeLog::default),
+            funding: Notional::ZERO,
             syncs,
             effects: Vec::with_capacity(64),
             deliveries: Vec::with_capacity(64),
@@ -140,6 +183,11 @@ impl Replay {
         let at = event.ts_recv().max(self.now);
         if self.begun.is_none() {
             self.begin(at);
+        }
+        match event {
+            MarketEvent::Bar(bar) if bar.is_closed => return self.feed_bar(bar),
+            MarketEvent::FundingRate(funding) => self.feed_funding(funding),
+            _ => {}
         }
         self.run_until(at);
         if !self.desk.on_market(event) {
@@ -164,8 +212,24 @@ impl Replay {
     }
 
     fn decide_on(&mut self, event: &MarketEvent) {
+        self.settle();
         self.engine.process_market(event, &mut self.outbox);
         self.dispatch();
+        self.settle();
+    }
+
+    /// Where ways take no time: lets everything happen that has been asked for, answer by answer, until nothing is on its
+    /// way. What is left after [`ROUNDS_MAX`] rounds happens with the next event.
+    fn settle(&mut self) {
+        if !self.is_instant {
+            return;
+        }
+        for _ in 0..ROUNDS_MAX {
+            match self.desk.next_at() {
+                Some(due) if due <= self.now => self.deliver(self.now),
+                _ => return,
+            }
+        }
     }
 
     /// All events of an iterator.
@@ -180,6 +244,7 @@ impl Replay {
         self.run_until(event.ts().max(self.now));
         self.engine.process(event, &mut self.outbox);
         self.dispatch();
+        self.settle();
     }
 
     /// Lets everything happen that is due by `at`, and makes `at` the present time.
@@ -187,6 +252,7 @@ impl Replay {
         if self.begun.is_none() {
             return;
         }
+        self.skip_idle_time(at);
         loop {
             let venue = self.desk.next_at().filter(|due| *due <= at);
             match venue {
@@ -200,11 +266,18 @@ impl Replay {
 
     /// The end: stops the strategies, winds down by the exit policy within its time, and tells how it went.
     pub fn finish(mut self) -> ReplayReport {
+        let is_wound = self.wind();
+        report::make(&self.engine, &self.desk, &self.balances, is_wound, self.begun, self.now, self.refused)
+    }
+
+    /// Winds down by the exit policy; answers whether it got there in time.
+    pub(crate) fn wind(&mut self) -> bool {
         let mut is_wound = self.begun.is_none();
         if self.begun.is_some() {
             let deadline = self.now.plus(self.stop_time_max);
             self.engine.process(&Event::Command(self.now, Command::Wind(self.exit_policy)), &mut self.outbox);
             self.dispatch();
+            self.settle();
             while !self.engine.is_wound() {
                 let due = self.desk.next_at().map_or(self.next_timer, |at| at.min(self.next_timer));
                 if due > deadline {
@@ -214,7 +287,43 @@ impl Replay {
             }
             is_wound = self.engine.is_wound();
         }
-        report::make(&self.engine, &self.desk, &self.balances, is_wound, self.begun, self.now, self.refused)
+        is_wound
+    }
+
+    /// Where ways take no time and no order is open, nothing can happen before `at`: of the ticks until then only the last is
+    /// told.
+    #[inline]
+    fn skip_idle_time(&mut self, at: Timestamp) {
+        if !self.is_instant || self.next_timer.plus(self.timer_interval) > at {
+            return;
+        }
+        if self.desk.next_at().is_some() || self.desk.venue().has_open_orders() {
+            return;
+        }
+        let interval = u64::try_from(self.timer_interval.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let ticks = at.since(self.next_timer).as_nanos() / u128::from(interval);
+        let skipped = u64::try_from(ticks).unwrap_or(u64::MAX).saturating_mul(interval);
+        self.next_timer = Timestamp::from_ns(self.next_timer.as_ns().saturating_add(skipped));
+    }
+
+    /// Trades from flat to flat so far, where they are followed.
+    pub(crate) fn take_trades(&mut self) -> Vec<TradeRow> {
+        self.trades.take().map(TradeLog::into_closed).unwrap_or_default()
+    }
+
+    /// Funding received so far.
+    pub(crate) const fn funding(&self) -> Notional {
+        self.funding
+    }
+
+    /// The account at the venue.
+    pub(crate) const fn account(&self) -> AccountId {
+        self.desk.account()
+    }
+
+    /// Market events that could not be used so far.
+    pub(crate) const fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// The engine, for reading.
@@ -256,6 +365,7 @@ impl Replay {
         self.engine.note_clock(Some(0), at);
         self.engine.recover(std::iter::empty(), at, &mut self.outbox);
         self.dispatch();
+        self.settle();
     }
 
     fn tick(&mut self) {
@@ -264,6 +374,7 @@ impl Replay {
         self.engine.process_timer(self.next_timer, &mut self.outbox);
         self.next_timer = self.next_timer.plus(self.timer_interval);
         self.dispatch();
+        self.settle();
     }
 
     /// What arrives at the venue or from it at this time.
@@ -297,6 +408,9 @@ impl Replay {
             effects.extend(self.outbox.drain());
             for effect in effects.drain(..) {
                 if let Effect::Notify(notice) = &effect {
+                    if let Notice::Fill { id, strategy, fill } = notice {
+                        self.note_fill(*id, *strategy, fill);
+                    }
                     if let Some(observer) = &mut self.observer {
                         observer(self.now, notice);
                     }

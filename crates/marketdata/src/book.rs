@@ -99,6 +99,8 @@ pub struct OrderBook {
     update_id: u64,
     ts_recv: Timestamp,
     top: Option<TopOfBook>,
+    /// Does the top come from the close of a bar?
+    is_from_bar: bool,
     errors: u64,
 }
 
@@ -116,6 +118,7 @@ impl OrderBook {
             update_id: 0,
             ts_recv: Timestamp::ZERO,
             top: None,
+            is_from_bar: false,
             errors: 0,
         }
     }
@@ -224,10 +227,36 @@ impl OrderBook {
             return Err(error);
         }
         self.top = Some(*top);
+        self.is_from_bar = false;
         self.ts_recv = self.ts_recv.max(top.ts_recv);
         if matches!(self.state, BookState::Empty) {
             self.state = BookState::Live;
         }
+        Ok(Applied::Yes)
+    }
+
+    /// Where nothing better is known, the close of a bar stands for both sides: bid and ask are one price. Quotes and depth
+    /// take its place and are never replaced by it.
+    pub fn apply_close(&mut self, bar: &keel_model::Bar) -> Result<Applied, BookError> {
+        if self.has_depth || (self.top.is_some() && !self.is_from_bar) {
+            return Ok(Applied::Outdated);
+        }
+        // A bar without trades has a price, too; the quantity only says that there is one.
+        let quantity = if bar.volume.is_positive() { bar.volume } else { keel_model::Quantity::from_int(1) };
+        let level = Level { price: bar.close, quantity };
+        let checked = if level.price.is_positive() {
+            check_jump(self.top.map(|top| top.bid), Some(level))
+        } else {
+            Err(BookError::ImpossibleLevel(level))
+        };
+        if let Err(error) = checked {
+            self.errors += 1;
+            return Err(error);
+        }
+        let (instrument, ts_event) = (self.instrument, bar.ts_close);
+        self.top = Some(TopOfBook { instrument, ts_event, ts_recv: bar.ts_recv, update_id: 0, bid: level, ask: level });
+        (self.is_from_bar, self.state) = (true, BookState::Live);
+        self.ts_recv = self.ts_recv.max(bar.ts_recv);
         Ok(Applied::Yes)
     }
 

@@ -184,6 +184,14 @@ impl DelayedVenue {
         Ok(taken)
     }
 
+    /// Sends what has happened at the venue at `at` without a request on its way to the client.
+    pub fn collect_events(&mut self, at: Timestamp) {
+        if self.engine.has_events() {
+            let at = self.arrival(at);
+            self.collect(at);
+        }
+    }
+
     /// Appends everything that has arrived by `now`.
     pub fn poll(&mut self, now: Timestamp, out: &mut Vec<Delivery>) {
         while let Some(delivery) = self.outbound.pop_front_if(|delivery| delivery.at <= now) {

@@ -67,7 +67,7 @@ pub(crate) struct Market {
     /// A perpetual: positions instead of holdings.
     pub(crate) is_linear: bool,
     /// Market orders that wait for the open of the next bar, oldest first.
-    pub(crate) waiting_for_open: VecDeque<u32>,
+    pub(crate) waiting_for_open: VecDeque<(u32, OrderId)>,
     pub(crate) rules: Rules,
     pub(crate) book: Book,
     /// Stop orders that trigger when the last price reaches their price from below; by price and id.
@@ -319,6 +319,19 @@ impl MatchingEngine {
     #[must_use]
     pub const fn events_dropped(&self) -> u64 {
         self.events_dropped
+    }
+
+    /// The price that positions in an instrument are marked at.
+    #[must_use]
+    pub fn mark_price(&self, instrument: InstrumentId) -> Option<keel_model::Price> {
+        let market = self.market(instrument)?;
+        market.mark_price().map(|units| market.rules.price(units))
+    }
+
+    /// Is any order open, of any account?
+    #[must_use]
+    pub const fn has_open_orders(&self) -> bool {
+        self.store.open_total > 0
     }
 
     /// Fill reports of the order submitted by the last call (what a venue answers with the placement).

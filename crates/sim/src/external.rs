@@ -2,9 +2,12 @@
 //!
 //! What was taken is gone until it is shown anew: only quantity that is added to a level, or a level that returns after it
 //! was gone, can be taken again; what leaves a level leaves from what is still to be had first.
+//!
+//! Each side is a ladder of ticks: keys are prices in price units, of asks negated, so that the best is the largest.
 
+use keel_marketdata::ladder::Ladder;
 use keel_model::{BookDelta, Side};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// One level: what the recording shows, and what of it is still to be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,8 +21,8 @@ pub(crate) struct ExternalLevel {
 /// The recorded book in integers.
 #[derive(Debug, Default)]
 pub(crate) struct ExternalBook {
-    bids: BTreeMap<i64, ExternalLevel>,
-    asks: BTreeMap<i64, ExternalLevel>,
+    bids: Ladder<ExternalLevel>,
+    asks: Ladder<ExternalLevel>,
     /// Update id that the book has reached; zero when the recording has none.
     pub(crate) last_id: u64,
     /// Best bid and ask as last told by themselves, with their update id; newer than the deltas around them.
@@ -66,42 +69,37 @@ impl ExternalBook {
         self.early.push_back(delta.clone());
     }
 
-    const fn side(&self, side: Side) -> &BTreeMap<i64, ExternalLevel> {
+    #[inline]
+    const fn side(&self, side: Side) -> &Ladder<ExternalLevel> {
         match side {
             Side::Buy => &self.bids,
             Side::Sell => &self.asks,
         }
     }
 
-    const fn side_mut(&mut self, side: Side) -> &mut BTreeMap<i64, ExternalLevel> {
+    #[inline]
+    const fn side_mut(&mut self, side: Side) -> &mut Ladder<ExternalLevel> {
         match side {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
         }
     }
 
-    fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (i64, &ExternalLevel)> + '_> {
-        match side {
-            Side::Buy => Box::new(self.bids.iter().rev().map(|(price, level)| (*price, level))),
-            Side::Sell => Box::new(self.asks.iter().map(|(price, level)| (*price, level))),
-        }
+    fn levels(&self, side: Side) -> impl Iterator<Item = (i64, &ExternalLevel)> + '_ {
+        self.side(side).iter().map(move |(key, level)| (key * side.sign(), level))
     }
 
+    #[inline]
     pub(crate) fn best_shown(&self, side: Side) -> Option<(i64, i64)> {
-        let entry = match side {
-            Side::Buy => self.bids.last_key_value(),
-            Side::Sell => self.asks.first_key_value(),
-        };
-        entry.map(|(price, level)| (*price, level.shown))
+        self.side(side).best().map(|(key, level)| (key * side.sign(), level.shown))
     }
 
     /// The best level of which something is still to be had.
+    #[inline]
     pub(crate) fn best_available(&self, side: Side) -> Option<(i64, i64)> {
-        let is_left =
-            |(price, level): (&i64, &ExternalLevel)| (level.available > 0).then_some((*price, level.available));
-        match side {
-            Side::Buy => self.bids.iter().rev().find_map(is_left),
-            Side::Sell => self.asks.iter().find_map(is_left),
+        match self.side(side).best() {
+            Some((key, level)) if level.available > 0 => Some((key * side.sign(), level.available)),
+            _ => self.available(side).next(),
         }
     }
 
@@ -114,31 +112,33 @@ impl ExternalBook {
     }
 
     pub(crate) fn shown_at(&self, side: Side, price: i64) -> i64 {
-        self.side(side).get(&price).map_or(0, |level| level.shown)
+        self.side(side).get(price * side.sign()).map_or(0, |level| level.shown)
     }
 
     /// An account took something.
     pub(crate) fn take(&mut self, side: Side, price: i64, quantity: i64) {
-        if let Some(level) = self.side_mut(side).get_mut(&price) {
+        if let Some(level) = self.side_mut(side).get_mut(price * side.sign()) {
             level.available = (level.available - quantity).max(0);
         }
     }
 
     /// The recording traded at a price.
     pub(crate) fn traded(&mut self, side: Side, price: i64, quantity: i64) {
-        if let Some(level) = self.side_mut(side).get_mut(&price) {
+        if let Some(level) = self.side_mut(side).get_mut(price * side.sign()) {
             level.traded = level.traded.saturating_add(quantity);
         }
     }
 
     /// The recording shows a level anew; zero removes it. Returns what changed, if anything did.
+    #[inline]
     pub(crate) fn show(&mut self, side: Side, price: i64, quantity: i64) -> Option<LevelChange> {
         let levels = self.side_mut(side);
+        let key = price * side.sign();
         if quantity <= 0 {
-            let gone = levels.remove(&price)?;
+            let gone = levels.remove(key)?;
             return Some(LevelChange { side, price, before: gone.shown, after: 0, traded: gone.traded });
         }
-        let level = levels.entry(price).or_default();
+        let level = levels.entry(key)?;
         let (before, traded) = (level.shown, level.traded);
         level.available = level.available.saturating_add(quantity - before).clamp(0, quantity);
         (level.shown, level.traded) = (quantity, 0);
@@ -174,8 +174,9 @@ impl ExternalBook {
 
     /// Removes all levels of a side that are not among `kept` (ascending prices).
     pub(crate) fn keep_only(&mut self, side: Side, kept: &[i64], changes: &mut Vec<LevelChange>) {
-        let gone: Vec<i64> =
-            self.side(side).keys().copied().filter(|price| kept.binary_search(price).is_err()).collect();
+        let is_gone = |price: &i64| kept.binary_search(price).is_err();
+        let mut gone: Vec<i64> = self.levels(side).map(|(price, _)| price).filter(is_gone).collect();
+        gone.sort_unstable();
         for price in gone {
             changes.extend(self.show(side, price, 0));
         }

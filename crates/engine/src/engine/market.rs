@@ -150,12 +150,23 @@ impl Engine {
         if !bar.is_closed {
             return;
         }
+        self.price_of(bar);
         let length = bar.ts_close.since(bar.ts_open);
         let fits = |builder: &keel_marketdata::BarBuilder| {
             builder.instrument() == bar.instrument && builder.interval() == length
         };
         if let Some(feed) = self.bars.iter().position(|feed| fits(&feed.builder)) {
             self.tell_bar(feed, bar, out);
+        }
+    }
+
+    /// Where there are no quotes, the close of a bar is the price that risk and strategies go by.
+    fn price_of(&mut self, bar: &Bar) {
+        let Some(book) = self.books.get_mut(bar.instrument.index()) else { return };
+        match book.apply_close(bar) {
+            Ok(Applied::Yes) => self.quote(bar.instrument),
+            Ok(Applied::Outdated) => {}
+            Err(_) => self.risk.on_quote(bar.instrument, Price::ZERO, Price::ZERO, self.now),
         }
     }
 

@@ -41,7 +41,8 @@ impl MatchingEngine {
             return self.view_slot(slot);
         }
         if order_type == OrderType::Market && self.waits_for_open(m) {
-            self.markets[m].waiting_for_open.push_back(slot);
+            let id = self.store[slot].id;
+            self.markets[m].waiting_for_open.push_back((slot, id));
             return self.view_slot(slot);
         }
         let limit = order_type.has_price().then_some(price);

@@ -28,6 +28,12 @@ const STEPS_MAX: u32 = 1_000;
 const BPS: i128 = 10_000;
 
 impl MatchingEngine {
+    /// Is the market of the instrument known by bars alone so far, without quotes?
+    #[must_use]
+    pub fn is_touch(&self, instrument: keel_model::InstrumentId) -> bool {
+        self.market(instrument).and_then(|market| market.touch.as_ref()).is_some_and(|touch| !touch.is_quoted)
+    }
+
     /// An event of a market of quotes or bars; a bar is gone through without anybody acting in between.
     pub(super) fn touch_market(&mut self, m: usize, event: &MarketEvent) -> Result<(), Reject> {
         match event {
@@ -176,8 +182,9 @@ impl MatchingEngine {
     }
 
     fn step_at_open(&mut self, m: usize, walk: &BarWalk) -> bool {
-        if let Some(slot) = self.markets[m].waiting_for_open.pop_front() {
-            if self.store[slot].state.is_open() {
+        if let Some((slot, id)) = self.markets[m].waiting_for_open.pop_front() {
+            // It may have been cancelled while it waited.
+            if self.store[slot].id == id && self.store[slot].state.is_open() {
                 self.work_market(m, slot);
             }
             return true;

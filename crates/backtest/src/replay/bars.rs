@@ -1,0 +1,104 @@
+//! Bars and funding: a bar is gone through in steps, and the client hears of each step before the next one. Fills become
+//! trades from flat to flat.
+
+use super::Replay;
+use crate::trades::exit_reason;
+use keel_model::{
+    Bar, ClientOrderId, Fill, FundingRate, MarketEvent, Notional, OrderPurpose, OrderType, StrategyId,
+};
+use keel_risk::HOUSE;
+
+impl Replay {
+    /// A closed bar. Orders that are open meet it first: its open at the time of its open, the rest at its close; then the
+    /// engine sees it.
+    pub(super) fn feed_bar(&mut self, bar: &Bar) {
+        if !self.desk.is_touch(bar.instrument) {
+            // A signal only: the market of this instrument is known better.
+            self.run_until(bar.ts_recv.max(self.now));
+            return self.decide_on(&MarketEvent::Bar(*bar));
+        }
+        self.run_until(bar.ts_open.max(self.now));
+        match self.desk.venue_mut().bar_open(bar) {
+            Ok(true) => self.step_through(bar),
+            Ok(false) => {}
+            Err(_) => {
+                self.refused += 1;
+                return;
+            }
+        }
+        self.run_until(bar.ts_recv.max(self.now));
+        self.desk.venue_mut().bar_inside(bar);
+        if self.desk.venue().has_open_orders() {
+            self.step_through(bar);
+        }
+        self.desk.venue_mut().bar_close(bar);
+        self.desk.collect(self.now);
+        self.decide_on(&MarketEvent::Bar(*bar));
+    }
+
+    fn step_through(&mut self, bar: &Bar) {
+        while self.desk.venue_mut().bar_step(bar.instrument) {
+            self.desk.collect(self.now);
+            self.settle();
+        }
+    }
+
+    /// Pays what is due at this time, before anybody decides on it.
+    pub(super) fn feed_funding(&mut self, funding: &FundingRate) {
+        self.run_until(funding.ts_recv.max(self.now));
+        let account = self.desk.account();
+        match self.desk.venue_mut().pay_funding(account, funding) {
+            Ok(received) => self.funding = self.funding.checked_add(received).unwrap_or(self.funding),
+            Err(_) => self.refused += 1,
+        }
+        self.desk.collect(self.now);
+        self.settle();
+    }
+
+    /// Follows a fill for the list of trades.
+    pub(super) fn note_fill(&mut self, id: ClientOrderId, strategy: StrategyId, fill: &Fill) {
+        let Some(trades) = &mut self.trades else { return };
+        let quote = self.engine.instruments().get(fill.instrument).map(|known| known.quote);
+        let fee = match quote {
+            Some(quote) if quote == fill.fee_asset => fill.fee.to_f64(),
+            // A fee in coins is worth what they just cost.
+            _ => fill.fee.to_f64() * fill.price.to_f64(),
+        };
+        let reason = self.engine.tag(id).map(|tag| tag.as_str()).unwrap_or_else(|| {
+            let intent = self.engine.orders().get(id).map(|order| order.new.intent);
+            match intent.map(|intent| (intent.purpose, intent.order_type)) {
+                _ if strategy == HOUSE => exit_reason::HOUSE,
+                Some((OrderPurpose::Entry, _)) => exit_reason::REVERSAL,
+                Some((OrderPurpose::Protective, OrderType::StopLoss | OrderType::StopLossLimit)) => {
+                    exit_reason::STOP_LOSS
+                }
+                Some((OrderPurpose::Protective, _)) => exit_reason::TARGET,
+                _ => exit_reason::SIGNAL,
+            }
+        });
+        trades.on_fill(strategy, fill, fee, reason);
+    }
+
+    /// What the account is worth in the quote asset of the first instrument; `None` while a price is missing.
+    #[must_use]
+    pub fn equity(&self) -> Option<Notional> {
+        let quote = self.engine.instruments().iter().next()?.quote;
+        let (venue, account) = (self.desk.venue(), self.desk.account());
+        let mut sum = Notional::ZERO;
+        for balance in venue.balances(account) {
+            let total = balance.total().ok()?;
+            if total.is_zero() {
+                continue;
+            }
+            if balance.asset == quote {
+                sum = sum.checked_add(total).ok()?;
+                continue;
+            }
+            let market = self.engine.instruments().iter().find(|it| it.base == balance.asset && it.quote == quote)?;
+            let price = venue.mark_price(market.id)?;
+            sum = sum.checked_add(Notional::of(price, total.to_quantity().ok()?)).ok()?;
+        }
+        let first = self.engine.instruments().iter().next()?.id;
+        sum.checked_add(venue.linear_unrealized(account, first)).ok()
+    }
+}
