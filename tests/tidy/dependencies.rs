@@ -40,6 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keel-faultproxy", &["keel-lifecycle"]),
     ("keel-crashtest", &["keel-model", "keel-lifecycle", "keel-store"]),
     ("keel-report", &[]),
+    ("keel-sweep", &["keel-marketdata", "keel-strategy"]),
     ("keel-catalogue", &["keel-model", "keel-marketdata"]),
     ("keel", &["keel-model", "keel-marketdata", "keel-strategy"]),
     (
@@ -78,6 +79,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keel-backtest",
             "keel-control",
             "keel-report",
+            "keel-sweep",
             "keel-catalogue",
         ],
     ),

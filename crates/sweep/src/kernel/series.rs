@@ -1,0 +1,170 @@
+//! Indicators as tiles: each distinct series of a job is computed once per tile, bar after bar, whatever uses it.
+//!
+//! Values are those of `keel_marketdata`'s streaming indicators, bar by bar; the simple average alone keeps the plain moving
+//! sum (add the new, subtract the old) of which the published answers are made. Before a series has a value it is NaN or
+//! unused: no signal counts before its rule's first bar.
+
+use super::bars::Bars;
+use super::simd::{TILE_BARS, Tile};
+use crate::SweepError;
+use keel_marketdata::{Bollinger, Ema, Rsi};
+use std::collections::VecDeque;
+
+/// A series of one value per bar. Numbers are kept as bits, so that series can be compared and sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Series {
+    /// The same everywhere.
+    Constant(u64),
+    /// Closes.
+    Close,
+    /// Simple moving average of closes.
+    Sma(usize),
+    /// Exponential moving average of closes.
+    Ema(usize),
+    /// Wilder's relative strength index of closes.
+    Rsi(usize),
+    /// Mean of closes plus so many deviations of the population.
+    Band(usize, u64),
+    /// Highest high of so many bars before this one.
+    Highest(usize),
+    /// Lowest low of so many bars before this one.
+    Lowest(usize),
+}
+
+impl Series {
+    /// The longest window.
+    pub const WINDOW_MAX: usize = 1_000_000;
+
+    /// The same everywhere.
+    #[must_use]
+    pub const fn constant(value: f64) -> Self {
+        Self::Constant(value.to_bits())
+    }
+
+    /// Mean plus so many deviations, negative below.
+    #[must_use]
+    pub fn band(period: usize, deviations: f64) -> Self {
+        // Plus and minus zero are one series.
+        Self::Band(period, (deviations + 0.0).to_bits())
+    }
+}
+
+/// The value at each bar, one after another.
+#[derive(Debug)]
+pub enum Stream {
+    /// Constant.
+    Constant(f64),
+    /// Closes.
+    Close,
+    /// Window and moving sum.
+    Sma(usize, f64),
+    /// Exponential average.
+    Ema(Ema),
+    /// Relative strength.
+    Rsi(Rsi),
+    /// Bands and the distance wanted.
+    Band(Bollinger, f64),
+    /// Highest of a window.
+    Highest(Extreme),
+    /// Lowest of a window, as the highest of the negated.
+    Lowest(Extreme),
+}
+
+impl Stream {
+    /// Begins a series.
+    ///
+    /// # Errors
+    /// A window that is not possible.
+    pub fn new(series: Series) -> Result<Self, SweepError> {
+        let bad = |error: keel_marketdata::IndicatorError| SweepError::BadTerms(error.to_string());
+        Ok(match series {
+            Series::Constant(bits) => Self::Constant(f64::from_bits(bits)),
+            Series::Close => Self::Close,
+            Series::Sma(window) => Self::Sma(window, 0.0),
+            Series::Ema(window) => Self::Ema(Ema::new(window).map_err(bad)?),
+            Series::Rsi(window) => Self::Rsi(Rsi::new(window).map_err(bad)?),
+            Series::Band(window, bits) => Self::Band(Bollinger::new(window, 1.0).map_err(bad)?, f64::from_bits(bits)),
+            Series::Highest(window) => Self::Highest(Extreme::new(window)),
+            Series::Lowest(window) => Self::Lowest(Extreme::new(window)),
+        })
+    }
+
+    /// Value at bar `at`; bars come in order from 0.
+    #[inline]
+    #[allow(clippy::indexing_slicing, reason = "bars come in order, and a window reaches back to bars that were there")]
+    pub fn next(&mut self, bars: &Bars, at: usize) -> f64 {
+        let close = bars.close()[at];
+        match self {
+            Self::Constant(value) => *value,
+            Self::Close => close,
+            Self::Sma(window, sum) => {
+                *sum += close;
+                if at >= *window {
+                    *sum -= bars.close()[at - *window];
+                }
+                *sum / *window as f64
+            }
+            Self::Ema(average) => average.update(close).unwrap_or(f64::NAN),
+            Self::Rsi(index) => index.update(close).unwrap_or(f64::NAN),
+            Self::Band(bands, deviations) => {
+                bands.update(close).map_or(f64::NAN, |b| b.middle + *deviations * (b.upper - b.middle))
+            }
+            Self::Highest(extreme) => extreme.before(at, bars.high()[at]),
+            Self::Lowest(extreme) => -extreme.before(at, -bars.low()[at]),
+        }
+    }
+
+    /// Values of bars from..to, at most a tile; what is left of the tile repeats the last.
+    #[allow(clippy::indexing_slicing, reason = "the caller cuts the bars into tiles")]
+    pub fn fill(&mut self, bars: &Bars, from: usize, to: usize, tile: &mut Tile) {
+        match self {
+            Self::Constant(value) => return tile.fill(*value),
+            Self::Close => tile[..to - from].copy_from_slice(&bars.close()[from..to]),
+            Self::Sma(window, sum) if from >= *window => {
+                let divisor = *window as f64;
+                let old = &bars.close()[from - *window..to - *window];
+                for ((slot, new), old) in tile.iter_mut().zip(&bars.close()[from..to]).zip(old) {
+                    *sum += new;
+                    *sum -= old;
+                    *slot = *sum / divisor;
+                }
+            }
+            _ => {
+                for at in from..to {
+                    tile[at - from] = self.next(bars, at);
+                }
+            }
+        }
+        let last = tile[to - from - 1];
+        tile[to - from..TILE_BARS].fill(last);
+    }
+}
+
+/// Highest value of the last window, not counting the newest: a queue that only falls.
+#[derive(Debug)]
+pub struct Extreme {
+    window: usize,
+    falling: VecDeque<(usize, f64)>,
+}
+
+impl Extreme {
+    const fn new(window: usize) -> Self {
+        Self { window, falling: VecDeque::new() }
+    }
+
+    /// Highest of the `window` values before number `at`; NaN until there are so many. Then takes number `at`.
+    fn before(&mut self, at: usize, value: f64) -> f64 {
+        while self.falling.front().is_some_and(|(old, _)| old + self.window < at) {
+            self.falling.pop_front();
+        }
+        let highest = match self.falling.front() {
+            Some((_, highest)) if at >= self.window => *highest,
+            _ => f64::NAN,
+        };
+        while self.falling.back().is_some_and(|(_, low)| *low <= value) {
+            self.falling.pop_back();
+        }
+        self.falling.push_back((at, value));
+        highest
+    }
+}
