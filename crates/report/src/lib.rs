@@ -19,6 +19,8 @@ pub mod exposure;
 pub mod figure;
 /// Trades by instrument, exit reason and direction.
 pub mod groups;
+/// The report as one HTML file.
+pub mod html;
 /// Sums, deviations, quantiles: what the figures are made of.
 pub mod moments;
 /// A run, worked out.
@@ -31,6 +33,8 @@ pub mod round_trips;
 pub mod run;
 /// Fewer points for a chart, without losing the extremes.
 pub mod sampling;
+/// A run as a file.
+pub mod saved;
 /// A series of daily returns and how it is read.
 pub mod series;
 /// The figures of a whole run, in sections.
@@ -42,9 +46,11 @@ pub mod trades;
 
 pub use daily::{DailyStatistics, PERIODS_PER_YEAR};
 pub use figure::{Figure, Unit, to_json, to_table};
+pub use html::{plot_html, to_html};
 pub use report::Report;
 pub use round_trips::{Fill, round_trips};
 pub use run::{Bar, Direction, EquityPoint, Line, OpenPosition, Prices, Run, Trade};
+pub use saved::{MarketFile, SavedError, SavedRun};
 pub use series::{DailyReturns, SeriesError};
 pub use text::to_text;
 pub use trades::{ClosedTrade, TradeStatistics};

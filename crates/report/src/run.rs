@@ -1,11 +1,14 @@
 //! What a report is made of: plain numbers of one run. Whoever has a run (backtest result, database, series of returns)
 //! fills this in; nothing here knows where it came from. Times are unix nanoseconds, UTC; money is in `Run::currency`.
 
+use serde::{Deserialize, Serialize};
+
 /// Nanoseconds in a day.
 pub const DAY_NS: i64 = 86_400_000_000_000;
 
 /// The value of the account at one time.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(i64, f64)", into = "(i64, f64)")]
 pub struct EquityPoint {
     /// When; unit: unix nanoseconds.
     pub ts_ns: i64,
@@ -13,8 +16,21 @@ pub struct EquityPoint {
     pub equity: f64,
 }
 
+impl From<(i64, f64)> for EquityPoint {
+    fn from((ts_ns, equity): (i64, f64)) -> Self {
+        Self { ts_ns, equity }
+    }
+}
+
+impl From<EquityPoint> for (i64, f64) {
+    fn from(point: EquityPoint) -> Self {
+        (point.ts_ns, point.equity)
+    }
+}
+
 /// Which way a position went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// Bought first.
     Long,
@@ -43,7 +59,7 @@ impl Direction {
 }
 
 /// One closed trade: a position from its entry to its exit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trade {
     /// The instrument's name.
     pub instrument: String,
@@ -89,7 +105,7 @@ impl Trade {
 }
 
 /// A position that was still open at the end.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenPosition {
     /// The instrument's name.
     pub instrument: String,
@@ -141,7 +157,7 @@ pub struct Prices {
 }
 
 /// Everything that is known of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// What stands at the top.
     pub title: String,
@@ -173,7 +189,8 @@ pub struct Run {
     pub fees: Option<f64>,
     /// Value of everything bought and sold; `None`: that of the closed trades.
     pub volume: Option<f64>,
-    /// The markets; may be empty.
+    /// The markets; may be empty. Not part of a saved run: the data files hold them.
+    #[serde(skip)]
     pub prices: Vec<Prices>,
 }
 
