@@ -37,10 +37,10 @@ fn main() {
     }
     times.sort_by(f64::total_cmp);
     let (best, middle) = (times[0], times[runs / 2]);
-    let rate = |seconds: f64| rows.len() as f64 / seconds / 1e6;
+    let rate = |seconds: f64| rows.rows().len() as f64 / seconds / 1e6;
     println!(
         "{} rows: best {best:.3} s = {:.1} M/s, middle {middle:.3} s = {:.1} M/s, of {runs} runs",
-        rows.len(),
+        rows.rows().len(),
         rate(best),
         rate(middle)
     );

@@ -75,10 +75,10 @@ impl Desk {
         self.venue.on_market(event).is_ok()
     }
 
-    /// Rows of a recorded market, at the venue's times; how many were taken, `None` when the venue does not know the
-    /// instrument.
-    pub(crate) fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>) -> Option<usize> {
-        self.venue.on_rows(instrument, rows).ok()
+    /// Rows of a recorded market before `until`, at the venue's times; how many were taken, `None` when the venue does not
+    /// know the instrument.
+    pub(crate) fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>, until: Timestamp) -> Option<usize> {
+        self.venue.on_rows(instrument, rows, until).ok()
     }
 
     /// Lets the venue act on what has reached it by `at` and takes what has come back by then.

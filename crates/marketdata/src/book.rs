@@ -7,8 +7,10 @@
 
 use keel_model::{BookDelta, BookSnapshot, InstrumentId, Level, Price, Timestamp, TopOfBook};
 
+mod rows;
 mod side;
 use side::BookSide;
+pub use rows::RowsApplied;
 pub use side::Levels;
 
 /// The most levels kept per side. When a side is full, the level farthest from the top makes room.

@@ -6,6 +6,9 @@
 
 use keel_model::Side;
 
+/// Largest mantissa of a price or a quantity.
+pub const MANTISSA_MAX: i64 = 1 << 60;
+
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -126,9 +129,12 @@ impl L2Columns {
         self.kind.is_empty()
     }
 
-    /// All rows, for reading.
-    #[must_use]
-    pub fn rows(&self) -> L2Rows<'_> {
+    /// Checks the columns once, so that they can be read without further checks.
+    pub fn into_sound(self) -> Result<SoundL2, L2Error> {
+        self.check().map(|()| SoundL2(self))
+    }
+
+    fn rows(&self) -> L2Rows<'_> {
         let length = [self.ts_event_ns.len(), self.ts_recv_ns.len(), self.price.len(), self.quantity.len()];
         let length = length.into_iter().fold(self.kind.len(), usize::min);
         L2Rows {
@@ -157,7 +163,7 @@ impl L2Columns {
         }
         let is_possible = |row: &L2Row| {
             let least = i64::from(row.kind.aggressor().is_some());
-            row.price > 0 && row.quantity >= least
+            (1..=MANTISSA_MAX).contains(&row.price) && (least..=MANTISSA_MAX).contains(&row.quantity)
         };
         match rows.iter().position(|row| !is_possible(&row)) {
             Some(row) => Err(L2Error::Impossible { row }),
@@ -166,7 +172,19 @@ impl L2Columns {
     }
 }
 
-/// Rows of [`L2Columns`], borrowed; all slices have the same length.
+/// Columns that were checked: sorted, possible, of one length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoundL2(L2Columns);
+
+impl SoundL2 {
+    /// All rows, for reading.
+    #[must_use]
+    pub fn rows(&self) -> L2Rows<'_> {
+        self.0.rows()
+    }
+}
+
+/// Rows of [`SoundL2`], borrowed; all slices have the same length.
 #[derive(Clone, Copy, Debug)]
 pub struct L2Rows<'a> {
     /// Scale of the prices.
@@ -235,9 +253,17 @@ impl<'a> L2Rows<'a> {
     }
 
     /// All rows in order.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = L2Row> + 'a {
-        let rows = *self;
-        (0..rows.len()).filter_map(move |at| rows.get(at))
+        let times = self.ts_event_ns.iter().zip(self.ts_recv_ns);
+        let all = times.zip(self.price).zip(self.quantity).zip(self.kind);
+        all.map(|((((ts_event_ns, ts_recv_ns), price), quantity), kind)| L2Row {
+            ts_event_ns: *ts_event_ns,
+            ts_recv_ns: *ts_recv_ns,
+            price: *price,
+            quantity: *quantity,
+            kind: *kind,
+        })
     }
 
     /// How many rows the message has that begins at `from`: rows with its receive time.
@@ -273,5 +299,6 @@ mod tests {
         columns.price.pop();
         assert_eq!(columns.check(), Err(L2Error::Length));
         assert_eq!(columns.rows().len(), 3);
+        assert!(columns.into_sound().is_err());
     }
 }

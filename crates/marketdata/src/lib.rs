@@ -17,16 +17,18 @@ pub mod health;
 pub mod indicators;
 /// L2 data as columns: level changes and trades.
 pub mod l2;
+/// Levels of one side of a book, by tick.
+pub mod ladder;
 /// Recorded sessions, frame by frame.
 pub mod recording;
 
 pub use bars::{BarBuilder, BarError};
-pub use book::{Applied, BookError, BookState, OrderBook, SequenceGap};
+pub use book::{Applied, BookError, BookState, OrderBook, RowsApplied, SequenceGap};
 pub use columns::{BarColumns, FundingColumns, Interval, IntervalError, QuoteColumns, TradeColumns};
 pub use health::{FeedHealth, HealthChange, StreamSlot};
 pub use indicators::{
     Adx, AdxValue, Atr, Bollinger, BollingerBands, Cci, Channel, Donchian, Ema, IndicatorError, Keltner, Macd,
     MacdValue, Obv, Rsi, Sma, StdDev, Stochastic, StochasticValue, Supertrend, SupertrendValue, Vwap,
 };
-pub use l2::{L2Columns, L2Error, L2Kind, L2Row, L2Rows};
+pub use l2::{L2Columns, L2Error, L2Kind, L2Row, L2Rows, SoundL2};
 pub use recording::{RecordingError, RecordingReader};

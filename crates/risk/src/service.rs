@@ -17,6 +17,7 @@ mod freeze;
 mod guard;
 mod image;
 mod market;
+mod quiet;
 mod reserve;
 mod restore;
 

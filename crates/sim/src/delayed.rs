@@ -173,10 +173,15 @@ impl DelayedVenue {
         Ok(())
     }
 
-    /// Feeds rows of a recorded market at the venue's own times; no request may arrive before the last of them. Stops behind
-    /// the first row after which something is reported; returns how many rows were taken.
-    pub fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>) -> Result<usize, Reject> {
-        let taken = self.engine.on_rows(instrument, rows)?;
+    /// Feeds the rows of a recorded market before `until`, at the venue's own times; no request may arrive before that. Stops
+    /// behind the first row after which something is reported; returns how many rows were taken.
+    pub fn on_rows(
+        &mut self,
+        instrument: InstrumentId,
+        rows: &L2Rows<'_>,
+        until: Timestamp,
+    ) -> Result<usize, Reject> {
+        let taken = self.engine.on_rows(instrument, rows, until)?;
         if self.engine.has_events() {
             let at = self.arrival(self.engine.now());
             self.collect(at);

@@ -8,7 +8,7 @@
 
 use keel_backtest::{Replay, ReplayConfig, ReplayReport};
 use keel_engine::EngineConfig;
-use keel_marketdata::{L2Columns, L2Kind, L2Row};
+use keel_marketdata::{L2Columns, L2Kind, L2Row, SoundL2};
 use keel_model::{
     Asset, ExitPolicy, InstrumentId, Instruments, Notional, OrderIntent, OrderPurpose, Price, Quantity, Side,
 };
@@ -37,7 +37,11 @@ fn random(index: u64) -> u64 {
 
 /// The rows that the first `events` events make: a walk of the middle, level changes up to 15 ticks from the touch, one
 /// trade in eight events, and a deletion of the level that the middle has moved over. Tick 0.1, lot 0.001.
-pub fn rows(events: usize) -> L2Columns {
+pub fn rows(events: usize) -> SoundL2 {
+    columns(events).into_sound().unwrap()
+}
+
+fn columns(events: usize) -> L2Columns {
     let mut columns = L2Columns::new(1, 3);
     let (mut ts_event_ns, mut ts_recv_ns, mut walk) = (START_NS, 0u64, 100_000i64);
     let mut before = None;
@@ -199,8 +203,8 @@ impl Answer {
 }
 
 /// Runs the job.
-pub fn run(config: ReplayConfig, rows: &L2Columns, strategy: TouchMaker) -> ReplayReport {
+pub fn run(config: ReplayConfig, rows: &SoundL2, strategy: TouchMaker) -> ReplayReport {
     let mut replay = Replay::new(config, vec![Box::new(strategy)]).unwrap();
-    replay.feed_l2(ID, rows).unwrap();
+    replay.feed_l2(ID, rows);
     replay.finish()
 }

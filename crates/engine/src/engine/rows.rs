@@ -12,19 +12,66 @@ use keel_model::{
 };
 
 impl Engine {
-    /// Takes rows of one instrument, at their receive times; the first ones ever begin with an empty book. Returns how many
-    /// it has taken: at least one message, and no more once something stands in the outbox.
-    pub fn process_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>, out: &mut Outbox) -> usize {
-        let Some(first) = rows.ts_recv_ns.first() else { return 0 };
-        if self.book(instrument).is_none() {
-            return rows.len();
-        }
-        if self.book(instrument).is_some_and(|book| !book.has_depth()) {
+    /// Takes rows of one instrument that were received before `until`, at their receive times; the first ones ever begin with
+    /// an empty book. Returns how many it has taken, and takes no more once something stands in the outbox.
+    pub fn process_rows(
+        &mut self,
+        instrument: InstrumentId,
+        rows: &L2Rows<'_>,
+        until: Timestamp,
+        out: &mut Outbox,
+    ) -> usize {
+        let Some(first) = rows.ts_recv_ns.first().filter(|ts| **ts < until.as_ns()) else { return 0 };
+        let Some(book) = self.book(instrument) else { return rows.len() };
+        if !book.has_depth() {
             let ts = Timestamp::from_ns(*first);
             let empty = BookSnapshot { instrument, ts_event: ts, ts_recv: ts, ..BookSnapshot::default() };
             self.process_market(&MarketEvent::BookSnapshot(empty), out);
         }
-        self.process_message(instrument, rows, out)
+        let mut taken = 0;
+        while out.is_empty() && rows.ts_recv_ns.get(taken).is_some_and(|ts| *ts < until.as_ns()) {
+            let rest = rows.since(taken);
+            let quiet = if self.is_quiet(instrument) { self.process_quietly(instrument, &rest, until, out) } else { 0 };
+            taken += if quiet > 0 { quiet } else { self.process_message(instrument, &rest, out) };
+        }
+        taken
+    }
+
+    /// Does nobody listen to single messages of an instrument, and can nothing come of one but a changed book?
+    #[must_use]
+    pub fn is_quiet(&self, instrument: InstrumentId) -> bool {
+        let is_heard = |route: &super::Route| {
+            !route.depth.is_empty() || !route.trades.is_empty() || !route.bars.is_empty()
+        };
+        self.routes.get(instrument.index()).is_some_and(|route| !is_heard(route))
+            && self.parents.is_idle()
+            && !self.parents.is_watched()
+            && self.wind.is_none()
+            && self.emergency.is_none()
+            && self.exit_timeouts.is_idle()
+            && self.risk.is_far_from_guards(instrument)
+    }
+
+    /// Puts rows into the book and shows risk each change of the best prices. Returns how many rows were taken; none when
+    /// they have to go message by message.
+    fn process_quietly(
+        &mut self,
+        instrument: InstrumentId,
+        rows: &L2Rows<'_>,
+        until: Timestamp,
+        out: &mut Outbox,
+    ) -> usize {
+        let Some(book) = self.books.get_mut(instrument.index()) else { return 0 };
+        let (done, result) = book.apply_rows(rows, until);
+        let Some(last) = done.rows.checked_sub(1).and_then(|last| rows.ts_recv_ns.get(last)) else { return 0 };
+        self.market_events += done.events;
+        if let Some(ts) = done.ts_level {
+            self.advance(ts);
+            self.after_depth(instrument, result, out);
+        }
+        self.advance(Timestamp::from_ns(*last));
+        self.finish(out);
+        done.rows
     }
 
     /// The first message of some rows, event by event.

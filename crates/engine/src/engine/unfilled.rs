@@ -18,6 +18,11 @@ pub(super) struct ExitTimeouts {
 }
 
 impl ExitTimeouts {
+    /// Is no exit waiting to be followed by a market order?
+    pub(super) const fn is_idle(&self) -> bool {
+        self.to_close.is_empty()
+    }
+
     fn count(&mut self, strategy: StrategyId, instrument: InstrumentId) -> Option<&mut u32> {
         let is_same = |entry: &(StrategyId, InstrumentId, u32)| entry.0 == strategy && entry.1 == instrument;
         if !self.in_a_row.iter().any(is_same) {

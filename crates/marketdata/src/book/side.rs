@@ -200,6 +200,32 @@ impl BookSide {
         Ok(())
     }
 
+    /// Brings the side to scales at which whole numbers are given without conversion; `None` when it is finer already.
+    pub(super) fn take_scales(&mut self, price_scale: u8, quantity_scale: u8) -> Option<()> {
+        if price_scale > self.price_scale || quantity_scale > self.quantity_scale {
+            let zero = |scale| Some((Price::new(1, scale).ok()?, Quantity::new(0, scale).ok()?));
+            let (price, _) = zero(price_scale)?;
+            self.encode_at_other_scale(price, zero(quantity_scale)?.1).ok()?;
+        }
+        (price_scale == self.price_scale && quantity_scale == self.quantity_scale).then_some(())
+    }
+
+    /// Sets the quantity at a price, both at the side's scales; the price is not `i64::MAX`.
+    #[inline]
+    pub(super) fn set_row(&mut self, price: i64, quantity: i64) {
+        let key = price * self.sign;
+        let position = self.find_chunk(key, self.order.len().saturating_sub(1));
+        self.set(key, quantity, position);
+    }
+
+    /// The best price at the side's scale; [`i64::MIN`] times the side's sign, about, without one.
+    #[inline]
+    pub(super) fn best_key(&self) -> i64 {
+        let chunk = self.order.len().checked_sub(1).and_then(|last| self.chunk(last));
+        let key = chunk.and_then(|chunk| chunk.keys.get(chunk.length.checked_sub(1)?));
+        key.copied().unwrap_or(i64::MIN)
+    }
+
     /// Sets one level in the chunk where it belongs; answers where to go on searching.
     #[inline]
     fn set(&mut self, key: i64, quantity: i64, position: usize) -> usize {

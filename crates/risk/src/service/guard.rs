@@ -53,9 +53,9 @@ pub(crate) struct Guards {
     pub(crate) peak: i128,
     /// Has something changed that a restart must not forget?
     pub(crate) is_unsaved: bool,
-    drawdown_max: i128,
-    strategy_loss_max: i128,
-    strategy_drawdown_max: i128,
+    pub(super) drawdown_max: i128,
+    pub(super) strategy_loss_max: i128,
+    pub(super) strategy_drawdown_max: i128,
     probe_max: i128,
 }
 

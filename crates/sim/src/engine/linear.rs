@@ -200,6 +200,24 @@ impl MatchingEngine {
         }
     }
 
+    /// Would the price have to double, or to fall to nothing, before the margin of any account on this market is used up?
+    pub(super) fn is_margin_far(&self, m: usize) -> bool {
+        let market = &self.markets[m];
+        if !market.is_linear || self.liquidation.is_some() {
+            return true;
+        }
+        let far = BPS + i128::from(self.config.maintenance_margin_bps) * 2;
+        (0..self.accounts.count()).all(|at| {
+            let account = AccountId(u32::try_from(at).unwrap_or(u32::MAX));
+            let held = self.store.book(account, market.instrument.id).map_or(0, |book| book.linear.quantity);
+            let Some(mark) = market.mark_price().filter(|_| held != 0) else { return held == 0 };
+            let exposure = i128::from(mark) * i128::from(held.abs()) * market.rules.quote_unit;
+            let cell = self.accounts.cell(account, market.quote);
+            let equity = cell.free + cell.locked + self.open_profit(account, market.quote);
+            equity.saturating_mul(BPS) > exposure.saturating_mul(far)
+        })
+    }
+
     #[cold]
     fn liquidate(&mut self, account: AccountId, quote: usize) {
         let equity = self.open_profit(account, quote);

@@ -44,6 +44,9 @@ impl OwnSide {
     }
 }
 
+/// Largest price or quantity, in units, that is taken without a closer look.
+const UNITS_MAX: i64 = 1 << 60;
+
 /// Whole numbers of the rows in units of the instrument: the factors, where the rows are not finer.
 #[derive(Clone, Copy, Debug)]
 struct Factors {
@@ -81,6 +84,7 @@ impl MatchingEngine {
             taken += 1;
             self.begin(Timestamp::from_ns(row.ts_event_ns));
             self.recorded_row(m, rows, &row);
+            self.watch_margin(m);
             self.finish(m);
             if self.has_events() {
                 return Ok(taken);
@@ -90,9 +94,10 @@ impl MatchingEngine {
 
     /// Takes the rows before `until` and before the first one that has to be looked at closely; returns how many.
     fn skim(&mut self, m: usize, rows: &L2Rows<'_>, until: Timestamp) -> usize {
+        let is_margin_far = self.is_margin_far(m);
         let market = &mut self.markets[m];
         let is_watched = self.config.publish_market_data
-            || market.is_linear
+            || !is_margin_far
             || !market.stops_up.is_empty()
             || !market.stops_down.is_empty();
         let Some(factors) = Factors::of(market, rows).filter(|_| !is_watched) else { return 0 };
