@@ -469,7 +469,8 @@ fn parse(kind: ParamKind, text: &str) -> Option<Value> {
 }
 
 /// The name most like `wrong`, when one is near enough to be meant. Case, `-` and `_` make no difference.
-pub(crate) fn nearest(wrong: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+#[must_use]
+pub fn nearest(wrong: &str, names: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let wrong = plain(wrong);
     let limit = (wrong.chars().count() / 3).max(2);
