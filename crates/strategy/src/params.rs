@@ -215,6 +215,12 @@ impl ParamSpec {
         }
     }
 
+    /// Is this text a value of it?
+    #[must_use]
+    pub fn accepts(&self, text: &str) -> bool {
+        parse(self.kind, text).is_some()
+    }
+
     /// The values from, from + step, … up to `to`, each checked against the parameter's range; texts are exact decimals.
     /// `strategy` is only for the error.
     pub fn grid(&self, strategy: &'static str, from: &str, to: &str, step: &str) -> Result<Vec<String>, StrategyError> {
