@@ -103,21 +103,33 @@ pub(crate) struct Candles {
     span_ms: u64,
     max: usize,
     list: VecDeque<Candle>,
+    /// End of the last candle, where it is known; a trade before it belongs to that candle.
+    end_ns: u64,
 }
 
 impl Candles {
     const fn new(span_ms: u64, max: usize) -> Self {
-        Self { span_ms, max, list: VecDeque::new() }
+        Self { span_ms, max, list: VecDeque::new(), end_ns: 0 }
     }
 
     pub(crate) fn push(&mut self, candle: Candle) {
+        self.end_ns = (candle.open_ms + self.span_ms).saturating_mul(1_000_000);
         self.list.push_back(candle);
         while self.list.len() > self.max.max(2) {
             self.list.pop_front();
         }
     }
 
+    #[inline]
     fn add(&mut self, trade: &TapeTrade) {
+        match self.list.back_mut() {
+            // Engine time never runs back.
+            Some(last) if trade.ts.as_ns() < self.end_ns => last.add(trade),
+            _ => self.add_later(trade),
+        }
+    }
+
+    fn add_later(&mut self, trade: &TapeTrade) {
         let start = trade.ts.as_ms() / self.span_ms * self.span_ms;
         match self.list.back_mut() {
             // Engine time never runs back, so a trade belongs to the last candle or to a later one.
@@ -176,7 +188,7 @@ impl Tape {
         Self {
             last: None,
             trades: VecDeque::new(),
-            trades_max: limits.public_trades_max.max(1),
+            trades_max: limits.public_trades_max,
             minutes: Candles::new(60_000, limits.klines_minute_max),
             seconds: Candles::new(1_000, limits.klines_second_max),
         }
@@ -186,6 +198,9 @@ impl Tape {
         self.minutes.add(&trade);
         self.seconds.add(&trade);
         self.last = Some(trade);
+        if self.trades_max == 0 {
+            return;
+        }
         if self.trades.len() >= self.trades_max {
             self.trades.pop_front();
         }

@@ -7,11 +7,12 @@
 
 use super::MatchingEngine;
 use super::rules::units;
+use crate::book::Book;
 use crate::config::{FillModel, QueueModel};
 use crate::event::{BookChange, SimEvent};
 use crate::external::{LevelChange, TopInt};
 use crate::reject::Reject;
-use crate::store::NIL;
+use crate::store::{NIL, OrderStore};
 use crate::tape::TapeTrade;
 use keel_model::{
     BookDelta, BookSnapshot, InstrumentId, Level, MarketEvent, Price, Quantity, Rounding, Side, TopOfBook, Trade,
@@ -255,22 +256,7 @@ impl MatchingEngine {
                 let side = change.side;
                 self.publish(SimEvent::Book(BookChange { instrument, update_id, ts: self.now, side, level }));
             }
-            self.move_queue(m, change);
-        }
-    }
-
-    fn move_queue(&mut self, m: usize, change: &LevelChange) {
-        let mut at = self.markets[m].book.side(change.side).get(&change.price).map_or(NIL, |level| level.head);
-        // What left without a trade was cancelled, somewhere in the queue.
-        let cancelled = (change.before - change.after - change.traded).max(0);
-        while at != NIL {
-            let order = &mut self.store[at];
-            if self.config.queue == QueueModel::Proportional && change.before > 0 && cancelled > 0 {
-                let in_front = i128::from(cancelled) * i128::from(order.ahead) / i128::from(change.before);
-                order.ahead -= i64::try_from(in_front).unwrap_or(0).min(order.ahead);
-            }
-            order.ahead = order.ahead.min(change.after);
-            at = order.level_next;
+            move_queue(&self.markets[m].book, &mut self.store, self.config.queue, change);
         }
     }
 
@@ -384,5 +370,21 @@ impl MatchingEngine {
             }
         }
         best
+    }
+}
+
+/// Moves the queues of the resting orders at a level that has changed.
+pub(super) fn move_queue(book: &Book, store: &mut OrderStore, queue: QueueModel, change: &LevelChange) {
+    let mut at = book.side(change.side).get(&change.price).map_or(NIL, |level| level.head);
+    // What left without a trade was cancelled, somewhere in the queue.
+    let cancelled = (change.before - change.after - change.traded).max(0);
+    while at != NIL {
+        let order = &mut store[at];
+        if queue == QueueModel::Proportional && change.before > 0 && cancelled > 0 {
+            let in_front = i128::from(cancelled) * i128::from(order.ahead) / i128::from(change.before);
+            order.ahead -= i64::try_from(in_front).unwrap_or(0).min(order.ahead);
+        }
+        order.ahead = order.ahead.min(change.after);
+        at = order.level_next;
     }
 }

@@ -5,9 +5,11 @@
 //! is looked at closely when an order rests at its price, when it reaches an order's price from the other side, and when it
 //! crosses the recorded book.
 
+use super::recorded::move_queue;
 use super::{Market, MatchingEngine};
 use crate::book::Book;
 use crate::reject::Reject;
+use crate::store::{NIL, OrderStore};
 use crate::tape::TapeTrade;
 use keel_marketdata::{L2Row, L2Rows};
 use keel_model::{InstrumentId, Price, Quantity, Side, Timestamp};
@@ -20,21 +22,25 @@ const OWN_LEVELS_MAX: usize = 32;
 struct OwnSide {
     /// The best price; a number that nothing reaches without one.
     best: i64,
+    /// The only order at the best price; [`NIL`] when there is none or more than one.
+    single: u32,
     /// Of each price the bit with the number of its six lowest bits.
     prices: u64,
 }
 
 impl OwnSide {
-    fn of(book: &Book, side: Side) -> Self {
+    fn of(book: &Book, store: &OrderStore, side: Side) -> Self {
+        let Some((best, level)) = book.best(side) else {
+            return Self { best: if side == Side::Buy { 0 } else { i64::MAX }, single: NIL, prices: 0 };
+        };
         let levels = book.side(side);
-        let unreachable = if side == Side::Buy { 0 } else { i64::MAX };
-        let best = book.best(side).map_or(unreachable, |(price, _)| price);
         let prices = match levels.len() {
-            0 => 0,
-            1..=OWN_LEVELS_MAX => levels.keys().fold(0, |bits, price| bits | 1 << (price & 63)),
+            1 => 1 << (best & 63),
+            ..=OWN_LEVELS_MAX => levels.keys().fold(0, |bits, price| bits | 1 << (price & 63)),
             _ => u64::MAX,
         };
-        Self { best, prices }
+        let is_single = store[level.head].level_next == NIL;
+        Self { best, single: if is_single { level.head } else { NIL }, prices }
     }
 
     /// May an order rest at this price?
@@ -42,6 +48,14 @@ impl OwnSide {
     const fn is_at(&self, price: i64) -> bool {
         self.prices >> (price & 63) & 1 == 1
     }
+}
+
+/// What holds for the rows until an order of an account is touched.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    bids: OwnSide,
+    asks: OwnSide,
+    factors: Factors,
 }
 
 /// Largest price or quantity, in units, that is taken without a closer look.
@@ -77,9 +91,14 @@ impl MatchingEngine {
         let m = self.market_index(instrument)?;
         let Some(external) = &mut self.markets[m].external else { return Err(Reject::UnknownInstrument) };
         external.has_snapshot = true;
+        external.top = None;
+        // Orders of accounts change with a report alone, and that ends the rows.
+        let calm = self.calm(m, rows);
         let mut taken = 0;
         loop {
-            taken += self.skim(m, &rows.since(taken), until);
+            if let Some(calm) = &calm {
+                taken += self.skim(m, calm, &rows.since(taken), until);
+            }
             let Some(row) = rows.get(taken).filter(|row| row.ts_event_ns < until.as_ns()) else { return Ok(taken) };
             taken += 1;
             self.begin(Timestamp::from_ns(row.ts_event_ns));
@@ -92,55 +111,68 @@ impl MatchingEngine {
         }
     }
 
+    /// May rows be skimmed? Not while each is reported, a stop order or a margin waits for prices, or their numbers are finer
+    /// than the instrument's.
+    fn calm(&self, m: usize, rows: &L2Rows<'_>) -> Option<Calm> {
+        let market = &self.markets[m];
+        let is_watched =
+            self.config.publish_market_data || !market.stops_up.is_empty() || !market.stops_down.is_empty();
+        if is_watched || !self.is_margin_far(m) {
+            return None;
+        }
+        let own = |side| OwnSide::of(&market.book, &self.store, side);
+        Some(Calm { bids: own(Side::Buy), asks: own(Side::Sell), factors: Factors::of(market, rows)? })
+    }
+
     /// Takes the rows before `until` and before the first one that has to be looked at closely; returns how many.
-    fn skim(&mut self, m: usize, rows: &L2Rows<'_>, until: Timestamp) -> usize {
-        let is_margin_far = self.is_margin_far(m);
+    fn skim(&mut self, m: usize, calm: &Calm, rows: &L2Rows<'_>, until: Timestamp) -> usize {
         let market = &mut self.markets[m];
-        let is_watched = self.config.publish_market_data
-            || !is_margin_far
-            || !market.stops_up.is_empty()
-            || !market.stops_down.is_empty();
-        let Some(factors) = Factors::of(market, rows).filter(|_| !is_watched) else { return 0 };
-        let (bids, asks) = (OwnSide::of(&market.book, Side::Buy), OwnSide::of(&market.book, Side::Sell));
         let Some(external) = &mut market.external else { return 0 };
-        external.top = None;
-        let (mut taken, mut last, mut levels) = (0, self.now, 0);
+        let (mut taken, mut last, mut levels) = (0, self.now.as_ns(), 0);
         for row in rows.iter() {
-            if row.ts_event_ns >= until.as_ns() {
-                break;
-            }
-            let price = row.price.wrapping_mul(factors.price);
-            let quantity = row.quantity.wrapping_mul(factors.quantity);
-            if price.max(quantity) > UNITS_MAX || price < row.price || quantity < row.quantity {
+            let price = row.price.wrapping_mul(calm.factors.price);
+            let quantity = row.quantity.wrapping_mul(calm.factors.quantity);
+            if row.ts_event_ns >= until.as_ns() || price.max(quantity) > UNITS_MAX || price.min(quantity) < 0 {
                 break;
             }
             if let Some(side) = row.kind.book_side() {
-                let (own, opposite) = if side == Side::Buy { (&bids, &asks) } else { (&asks, &bids) };
-                let reaches = |price: i64, other: i64| if side == Side::Buy { price >= other } else { price <= other };
-                let is_crossed = quantity > 0
-                    && (reaches(price, opposite.best)
-                        || external.best_shown(side.opposite()).is_some_and(|(other, _)| reaches(price, other)));
-                if own.is_at(price) || is_crossed {
+                let (own, opposite) = match side {
+                    Side::Buy => (&calm.bids, &calm.asks),
+                    Side::Sell => (&calm.asks, &calm.bids),
+                };
+                let reaches = |other: i64| if side == Side::Buy { price >= other } else { price <= other };
+                let shown = external.best_shown(side.opposite());
+                if quantity > 0 && (reaches(opposite.best) || shown.is_some_and(|(other, _)| reaches(other))) {
                     break;
                 }
-                external.show(side, price, quantity);
+                let change = external.show(side, price, quantity);
+                if let (true, Some(change)) = (own.is_at(price), change) {
+                    move_queue(&market.book, &mut self.store, self.config.queue, &change);
+                }
                 levels += 1;
             } else if let Some(aggressor) = row.kind.aggressor() {
-                let is_felt = if aggressor == Side::Buy { price >= asks.best } else { price <= bids.best };
-                if is_felt || quantity == 0 {
-                    break;
+                let (own, is_felt) = match aggressor {
+                    Side::Buy => (&calm.asks, price >= calm.asks.best),
+                    Side::Sell => (&calm.bids, price <= calm.bids.best),
+                };
+                if is_felt {
+                    // At the price of a single order, and not through the queue in front of it?
+                    if price != own.best || own.single == NIL || quantity > self.store[own.single].ahead {
+                        break;
+                    }
+                    self.store[own.single].ahead -= quantity;
                 }
                 let id = market.tape.last.map_or(0, |last| last.id) + 1;
-                let ts = Timestamp::from_ns(row.ts_event_ns).max(last);
+                let ts = Timestamp::from_ns(row.ts_event_ns.max(last));
                 market.tape.add(TapeTrade { id, ts, price, quantity, aggressor, buyer: 0, seller: 0 });
                 external.traded(aggressor.opposite(), price, quantity);
             }
-            last = Timestamp::from_ns(row.ts_event_ns).max(last);
+            last = row.ts_event_ns.max(last);
             taken += 1;
         }
         external.last_id += levels;
         market.update_id = market.update_id.max(external.last_id);
-        self.now = last;
+        self.now = Timestamp::from_ns(last);
         taken
     }
 
