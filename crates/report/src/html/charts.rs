@@ -157,10 +157,10 @@ fn exposure(report: &Report) -> Chart {
 
 fn rolling(report: &Report) -> Option<Chart> {
     let rolling = report.rolling.as_ref().filter(|rolling| !rolling.points.is_empty())?;
-    let title = format!("Sharpe of {} days", rolling.window_days);
+    let title = format!("Rolling Sharpe, {} days", rolling.window_days);
     let last = rolling.points.last().map_or(0.0, |point| point.1);
     let words = format!("Sharpe ratio of the {} days before each day; the last is {last:.2}.", rolling.window_days);
-    let line = series(&title, "c1", "line", true, &extremes(&rolling.points, STRETCHES_MAX));
+    let line = series("Sharpe", "c1", "line", true, &extremes(&rolling.points, STRETCHES_MAX));
     Some(Chart::new("rolling", &title, words, 190, "ratio", vec![line]).with("base", 0.into()))
 }
 

@@ -24,14 +24,18 @@
     if (format === 'price') return number(value, digitsOf(value));
     return number(value, Math.abs(value) >= 1 ? 2 : 6);
   };
-  const onAxis = (value, step, format) => {
-    const scaled = format === 'percent' ? value * 100 : value;
-    const by = format === 'percent' ? step * 100 : step;
-    const size = Math.abs(scaled);
+  /** Labels of an axis: all in the same unit and with as many decimals as the step needs. */
+  const onAxis = (values, step, format) => {
+    const scale = format === 'percent' ? 100 : 1;
+    const size = Math.max(0, ...values.map(Math.abs)) * scale;
     const unit = size >= 1e9 ? [1e9, 'B'] : size >= 1e6 ? [1e6, 'M'] : size >= 1e5 ? [1e3, 'k'] : [1, ''];
-    const digits = clamp(Math.ceil(-Math.log10(by / unit[0]) - 1e-9), 0, 8);
-    const text = number(scaled / unit[0], digits);
-    return (/^-0(\.0*)?$/.test(text) ? text.slice(1) : text) + unit[1] + (format === 'percent' ? ' %' : '');
+    const by = step * scale / unit[0];
+    let digits = 0;
+    while (digits < 8 && Math.abs(Math.round(by * 10 ** digits) - by * 10 ** digits) > 1e-6 * by * 10 ** digits) digits += 1;
+    return values.map((value) => {
+      const text = number(value * scale / unit[0], digits);
+      return (/^-0(\.0*)?$/.test(text) ? text.slice(1) : text) + unit[1] + (format === 'percent' ? ' %' : '');
+    });
   };
   const two = (value) => String(value).padStart(2, '0');
   const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -137,7 +141,8 @@
       }
       if (spec.base !== undefined && isFinite(low)) take(spec.base);
       if (!isFinite(low)) return [0, 1];
-      const pad = (high - low) * 0.06 || Math.abs(high) * 0.01 || 1;
+      if (high === low) { const room = Math.abs(high) * 0.01 || 0.01; return [low - room, high + room]; }
+      const pad = (high - low) * 0.06;
       return [spec.base === low ? low : low - pad, spec.base === high ? high : high + pad];
     };
 
@@ -147,8 +152,8 @@
       const height = spec.height;
       const [from, to] = group.view;
       const [low, high] = domain(from, to);
-      const [ticks, step] = valueTicks(low, high, Math.max(2, Math.floor(height / 58)));
-      const labels = ticks.map((value) => onAxis(value, step, spec.format));
+      const [ticks, step] = valueTicks(low, high, Math.max(3, Math.floor(height / 54)));
+      const labels = onAxis(ticks, step, spec.format);
       const left = clamp(Math.max(0, ...labels.map((text) => text.length)) * 6.9 + 12, 56, 96);
       const inner = { left, right: width - 8, top: 8, bottom: height - 22 };
       const x = (time) => inner.left + (time - from) / (to - from) * (inner.right - inner.left);
@@ -230,7 +235,7 @@
       const body = clamp(wide * 0.66, 1, 15);
       const paths = { wickrise: '', wickfall: '', rise: '', fall: '' };
       for (let at = start; at < end; at += 1) {
-        const middle = x(candles.t[at]) - (wide > 3 ? 0 : 0);
+        const middle = x(candles.t[at]);
         const kind = candles.c[at] >= candles.o[at] ? 'rise' : 'fall';
         paths['wick' + kind] += 'M' + middle.toFixed(1) + ' ' + y(candles.h[at]).toFixed(1) + 'V' + y(candles.l[at]).toFixed(1);
         const a = y(Math.max(candles.o[at], candles.c[at])), b = y(Math.min(candles.o[at], candles.c[at]));
@@ -384,9 +389,10 @@
       for (const value of ticks) {
         const line = Math.round(y(value)) + 0.5;
         node(svg, 'line', { class: 'grid', x1: inner.left, x2: inner.right, y1: line, y2: line });
-        if (Number.isInteger(value)) node(svg, 'text', { x: inner.left - 8, y: line + 4, 'text-anchor': 'end' }, onAxis(value, Math.max(1, step), 'count'));
+        if (Number.isInteger(value)) node(svg, 'text', { x: inner.left - 8, y: line + 4, 'text-anchor': 'end' }, onAxis([value], 1, 'count')[0]);
       }
-      for (const value of across) node(svg, 'text', { x: clamp(x(value), inner.left + 14, inner.right - 18), y: height - 6, 'text-anchor': 'middle' }, onAxis(value, stepAcross, 'percent'));
+      const below = onAxis(across, stepAcross, 'percent');
+      across.forEach((value, at) => node(svg, 'text', { x: clamp(x(value), inner.left + 14, inner.right - 18), y: height - 6, 'text-anchor': 'middle' }, below[at]));
       for (const [from, to, count] of spec.bins) {
         if (!count) continue;
         const a = x(from), b = x(to);

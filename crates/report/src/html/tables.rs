@@ -2,7 +2,7 @@
 
 use super::{TRADES_LISTED_MAX, escaped, put};
 use crate::calendar::year_return;
-use crate::figure::{Figure, duration, money, time, whole};
+use crate::figure::{Figure, Unit, duration, money, time, whole};
 use crate::groups::Group;
 use crate::report::Report;
 use crate::run::{Trade, seconds};
@@ -28,43 +28,49 @@ fn class_of(figure: &Figure) -> &'static str {
     }
 }
 
-const CARDS_RUN: &[(&str, &str)] = &[
-    ("total_profit", "absolute_profit"),
-    ("final_balance", "start_balance"),
-    ("cagr", "volatility"),
-    ("sharpe", "probabilistic_sharpe"),
-    ("sortino", "calmar"),
-    ("max_drawdown_account", "drawdown_duration_s"),
-    ("profit_factor", "expectancy"),
-    ("winrate", "trades"),
-    ("best_trade", "worst_trade"),
-    ("avg_open_s", "trades_per_day"),
-    ("fees", "turnover"),
-    ("exposure_time", "market_change"),
+/// A card: a figure with its label, and another one below it with its own.
+type Card = (&'static str, &'static str, &'static str, &'static str);
+
+const CARDS_RUN: &[Card] = &[
+    ("total_profit", "Total profit", "absolute_profit", ""),
+    ("final_balance", "Final balance", "start_balance", "from"),
+    ("cagr", "CAGR", "volatility", "volatility"),
+    ("sharpe", "Sharpe", "probabilistic_sharpe", "probabilistic"),
+    ("sortino", "Sortino", "calmar", "Calmar"),
+    ("max_drawdown_account", "Deepest drawdown", "drawdown_duration_s", "for"),
+    ("profit_factor", "Profit factor", "expectancy", "expectancy"),
+    ("winrate", "Win rate", "trades", "trades"),
+    ("best_trade", "Best trade", "worst_trade", "worst"),
+    ("avg_open_s", "Average time open", "trades_per_day", "trades a day"),
+    ("fees", "Fees", "turnover", "turnover"),
+    ("exposure_time", "Time in the market", "market_change", "market"),
 ];
 
-const CARDS_RETURNS: &[(&str, &str)] = &[
-    ("total_return", "days"),
-    ("cagr", "volatility"),
-    ("sharpe", "probabilistic_sharpe"),
-    ("sortino", "omega"),
-    ("calmar", "recovery_factor"),
-    ("max_drawdown", "ulcer"),
-    ("win_rate", "payoff_ratio"),
-    ("best", "worst"),
+const CARDS_RETURNS: &[Card] = &[
+    ("total_return", "Total return", "days", "days"),
+    ("cagr", "CAGR", "volatility", "volatility"),
+    ("sharpe", "Sharpe", "probabilistic_sharpe", "probabilistic"),
+    ("sortino", "Sortino", "omega", "Omega"),
+    ("calmar", "Calmar", "recovery_factor", "recovery"),
+    ("max_drawdown", "Deepest drawdown", "ulcer", "ulcer"),
+    ("win_rate", "Winning days", "payoff_ratio", "payoff"),
+    ("best", "Best day", "worst", "worst"),
 ];
 
 /// The figures that people look at first.
 pub(super) fn cards(report: &Report, out: &mut String) {
     out.push_str("<ul class=\"cards\" aria-label=\"Key figures\">\n");
-    for (key, more) in if report.is_bare() { CARDS_RETURNS } else { CARDS_RUN } {
+    for (key, label, more, more_label) in if report.is_bare() { CARDS_RETURNS } else { CARDS_RUN } {
         let Some(figure) = report.figure(key) else { continue };
-        let more = report.figure(more).map_or_else(String::new, |it| format!("{} {}", it.label, card_value(it)));
+        let more = report.figure(more).map_or_else(String::new, |it| match (it.unit, *more_label) {
+            (Unit::Money, "") => format!("{} {}", card_value(it), report.run.currency),
+            (_, label) => format!("{label} {}", card_value(it)),
+        });
         put!(
             out,
             "<li title=\"{}\"><span class=\"label\">{}</span><span class=\"value {}\">{}</span><span class=\"more\">{}</span></li>\n",
             escaped(figure.convention),
-            escaped(figure.label),
+            escaped(label),
             class_of(figure),
             escaped(&card_value(figure)),
             escaped(&more),
@@ -77,7 +83,7 @@ pub(super) fn cards(report: &Report, out: &mut String) {
 fn card_value(figure: &Figure) -> String {
     match (figure.key, figure.value) {
         ("avg_open_s" | "drawdown_duration_s", Some(value)) => length(value),
-        (_, Some(value)) if figure.unit == crate::figure::Unit::Number && value.abs() >= 0.01 => format!("{value:.2}"),
+        (_, Some(value)) if figure.unit == Unit::Number && value.abs() >= 0.01 => format!("{value:.2}"),
         _ => shown(figure),
     }
 }
