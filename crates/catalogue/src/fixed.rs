@@ -272,6 +272,21 @@ fn scale_of(values: &[f64], from: u8) -> Result<u8, (usize, Unfit)> {
     }
 }
 
+/// The double that stands for a mantissa, if the mantissa can be told from it again.
+pub(crate) fn exact_double(mantissa: i64, scale: u8) -> Option<f64> {
+    if mantissa == NOT_A_NUMBER {
+        return None;
+    }
+    let (mut plain, mut places) = (mantissa, scale);
+    if mantissa.unsigned_abs() >= 1 << 52 {
+        while places > 0 && plain % 10 == 0 {
+            (plain, places) = (plain / 10, places - 1);
+        }
+    }
+    let value = plain as f64 / power_f(places);
+    (exact_at(value, scale) == Some(mantissa)).then_some(value)
+}
+
 /// The mantissa at `scale` of a value that is exact at this or a coarser scale.
 fn exact_at(value: f64, scale: u8) -> Option<i64> {
     (0..=scale).rev().find_map(|coarser| match exact_mantissa(value, coarser)? {

@@ -4,15 +4,21 @@
 //! Nothing is used silently that is damaged, out of order, doubled or no number: [`read_file`] refuses it with file and line or
 //! row. No digit is changed on the way unless rounding was asked for.
 
+mod atomic;
+mod columns;
 mod csv;
 mod error;
 mod fixed;
 mod layout;
+mod merge;
 mod options;
 mod parquet_read;
+mod parquet_write;
 mod schema;
+mod series;
 mod sound;
 mod source;
+mod store;
 mod table;
 mod time;
 mod zip;
@@ -20,8 +26,11 @@ mod zip;
 pub use error::{CatalogueError, Place};
 pub use fixed::NOT_A_NUMBER;
 pub use layout::Kind;
+pub use merge::{OnConflict, Ordered, put_in_order};
 pub use options::{ReadOptions, TimeMeans};
 pub use schema::schema;
+pub use series::{SeriesKey, SeriesKind, Span, missing, union};
+pub use store::{Catalogue, Held, Written};
 pub use table::{Dataset, Raw};
 pub use time::{from_text as time_from_text, iso as time_to_text};
 

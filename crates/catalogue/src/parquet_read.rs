@@ -1,10 +1,11 @@
 //! Tables in Parquet: ours, with the scales in the schema, and others', whose doubles are held against the decimals they print as.
 
+use crate::columns::Columns;
 use crate::error::{CatalogueError, Place};
 use crate::fixed::{Fixed, NOT_A_NUMBER, Unfit, parse_decimal};
 use crate::layout::{self, Kind, Layout, Slot};
 use crate::options::ReadOptions;
-use crate::schema::{self, Stamp};
+use crate::schema::Stamp;
 use crate::table::{Raw, Table};
 use crate::time;
 use arrow_array::cast::AsArray;
@@ -16,7 +17,9 @@ use arrow_array::{Array, ArrayRef, ArrowPrimitiveType};
 use arrow_schema::{DataType, TimeUnit};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaDataReader;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 /// Rows of a batch: small enough to stay in the cache between the columns.
@@ -24,6 +27,18 @@ const BATCH_ROWS: usize = 16 * 1024;
 
 /// Reads all rows; a file of ours is held against its own checksum.
 pub(crate) fn read(path: &Path, file: File, options: &ReadOptions) -> Result<Raw, CatalogueError> {
+    guarded(path, || read_rows(path, file, options))
+}
+
+/// The decoder takes some broken files for errors of its own and panics; here they are damaged files like the others.
+fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, CatalogueError>) -> Result<T, CatalogueError> {
+    std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(CatalogueError::damaged(path, text.unwrap_or("its decoder gave up")))
+    })
+}
+
+fn read_rows(path: &Path, file: File, options: &ReadOptions) -> Result<Raw, CatalogueError> {
     let damaged = |error: &dyn std::fmt::Display| CatalogueError::damaged(path, error);
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(&error))?;
     let stamp = Stamp::of(builder.metadata().file_metadata()).map_err(|cause| damaged(&cause))?;
@@ -35,6 +50,8 @@ pub(crate) fn read(path: &Path, file: File, options: &ReadOptions) -> Result<Raw
             "name a table of bars, quotes, trades or funding, or say what its columns are: --columns time=…,close=…",
         )
     })?;
+    // Rounded values, or bars of another length on purpose, are not those that were written.
+    let is_as_written = (options.price_scale, options.quantity_scale, options.interval) == (None, None, None);
     let options = &stamp.as_ref().map_or_else(|| options.clone(), |stamp| stamp.options(options));
     let wanted: Vec<usize> =
         layout.slots.iter().enumerate().filter(|(_, slot)| **slot != Slot::Skip).map(|(at, _)| at).collect();
@@ -59,21 +76,36 @@ pub(crate) fn read(path: &Path, file: File, options: &ReadOptions) -> Result<Raw
             })?;
         }
     }
-    if stamp.is_some() && table.ts.is_empty() {
-        return Ok(Raw { data: schema::empty(&layout, options), path: path.into(), first_line: None, snapped: 0 });
-    }
     let snapped = table.snapped();
-    let data = table.finish(&layout, path, options)?;
-    if let Some(stamp) = &stamp {
-        stamp.verify(&data).map_err(|cause| damaged(&cause))?;
-    }
+    let data = match stamp {
+        // A time in which nothing happened is kept as a file without rows.
+        Some(stamp) if table.ts.is_empty() => stamp.no_rows(layout.kind).into_dataset(),
+        Some(stamp) => match Columns::of(table.finish(&layout, path, options)?) {
+            Some(columns) => {
+                if is_as_written {
+                    stamp.verify(&columns).map_err(|cause| damaged(&cause))?;
+                }
+                columns.into_dataset()
+            }
+            None => return Err(damaged(&"its kind is unknown")),
+        },
+        None => table.finish(&layout, path, options)?,
+    };
     Ok(Raw { data, path: path.into(), first_line: None, snapped })
+}
+
+/// What the footer of a file of ours says; `None` for another's.
+pub(crate) fn stamp(path: &Path) -> Result<Option<Stamp>, CatalogueError> {
+    let file = File::open(path).map_err(|error| CatalogueError::read(path, error))?;
+    let metadata =
+        ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|error| CatalogueError::damaged(path, error))?;
+    Stamp::of(metadata.file_metadata()).map_err(|cause| CatalogueError::damaged(path, cause))
 }
 
 impl Table {
     fn reserve(&mut self, layout: &Layout, rows: usize) {
-        // A broken file may claim any number of rows.
-        let rows = rows.min(64 * 1024 * 1024);
+        // A broken file may claim any number of rows; beyond this the columns grow as they are filled.
+        let rows = rows.min(1024 * 1024);
         self.ts.reserve_exact(rows);
         let (prices, quantities) = match layout.kind {
             Kind::Bars => (4, 1),

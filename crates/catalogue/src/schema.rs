@@ -4,11 +4,12 @@
 //! Prices and quantities are doubles for the sake of other programs; each is the double nearest to a decimal of the stated scale,
 //! which is held against it when it is written and again when it is read.
 
-use crate::layout::{Kind, Layout};
+use crate::columns::Columns;
+use crate::layout::Kind;
 use crate::options::ReadOptions;
-use crate::table::{Dataset, Table};
+use crate::table::Table;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use keel_marketdata::columns::{BarColumns, FundingColumns, Interval, QuoteColumns, TradeColumns};
+use keel_marketdata::columns::Interval;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use std::sync::Arc;
 
@@ -58,21 +59,26 @@ pub(crate) struct Stamp {
     /// Times that were asked for when the rows were fetched: within them a missing row is missing at its source.
     pub(crate) covered: Vec<(u64, u64)>,
     pub(crate) rows: u64,
+    pub(crate) first_ns: Option<u64>,
+    pub(crate) last_ns: Option<u64>,
     pub(crate) checksum: u32,
 }
 
 impl Stamp {
     /// For new data.
-    pub(crate) fn new(data: &Dataset, covered: Vec<(u64, u64)>) -> Self {
-        let (interval, price_scale, quantity_scale) = match data {
-            Dataset::Bars(bars) => (Some(bars.interval), bars.price_scale, bars.quantity_scale),
-            Dataset::Quotes(quotes) => (None, quotes.price_scale, quotes.quantity_scale),
-            Dataset::Trades(trades) => (None, trades.price_scale, trades.quantity_scale),
-            Dataset::Funding(funding) => (None, funding.rate_scale, 0),
-            Dataset::Recording(_) => (None, 0, 0),
+    pub(crate) fn of_columns(columns: &Columns, covered: Vec<(u64, u64)>) -> Self {
+        let [price_scale, quantity_scale] = columns.scales;
+        let mut stamp = Self {
+            interval: columns.interval,
+            price_scale,
+            quantity_scale,
+            covered,
+            rows: columns.len() as u64,
+            first_ns: columns.ts.first().copied(),
+            last_ns: columns.ts.last().copied(),
+            checksum: 0,
         };
-        let mut stamp = Self { interval, price_scale, quantity_scale, covered, rows: data.len() as u64, checksum: 0 };
-        stamp.checksum = stamp.checksum_over(data);
+        stamp.checksum = stamp.checksum_over(columns);
         stamp
     }
 
@@ -107,6 +113,8 @@ impl Stamp {
             quantity_scale: scale("keel.quantity_scale")?,
             covered: covered.collect::<Result<_, _>>()?,
             rows: number("keel.rows")?,
+            first_ns: get("keel.first_ns").and_then(|text| text.parse().ok()),
+            last_ns: get("keel.last_ns").and_then(|text| text.parse().ok()),
             checksum: checksum.ok_or("its footer has no checksum")?,
         }))
     }
@@ -122,6 +130,9 @@ impl Stamp {
             KeyValue::new("keel.rows".to_owned(), self.rows.to_string()),
             KeyValue::new("keel.crc32c".to_owned(), format!("{:08x}", self.checksum)),
         ];
+        let times = [("keel.first_ns", self.first_ns), ("keel.last_ns", self.last_ns)];
+        let times = times.into_iter().filter_map(|(key, ns)| Some(KeyValue::new(key.to_owned(), ns?.to_string())));
+        pairs.extend(times);
         if let Some(interval) = self.interval {
             pairs.push(KeyValue::new("keel.interval".to_owned(), interval.to_string()));
         }
@@ -143,63 +154,47 @@ impl Stamp {
         }
     }
 
-    /// Are these the values that were written? Not asked of values that were rounded on the way.
-    pub(crate) fn verify(&self, data: &Dataset) -> Result<(), String> {
-        let read = Self::new(data, self.covered.clone());
-        if self.rows != read.rows {
-            return Err(format!("it has {} rows, and {} were written", read.rows, self.rows));
+    /// No rows of a kind.
+    pub(crate) fn no_rows(&self, kind: Kind) -> Columns {
+        Columns { scales: [self.price_scale, self.quantity_scale], ..Columns::none(kind, self.interval) }
+    }
+
+    /// Are these the values that were written, read in the file's own scales and interval?
+    pub(crate) fn verify(&self, columns: &Columns) -> Result<(), String> {
+        if self.rows != columns.len() as u64 {
+            return Err(format!("it has {} rows, and {} were written", columns.len(), self.rows));
         }
-        let same_scales = (self.price_scale, self.quantity_scale) == (read.price_scale, read.quantity_scale);
-        let same_interval = self.interval == read.interval;
-        if same_scales && same_interval && self.checksum != read.checksum {
+        if *self != Self::of_columns(columns, self.covered.clone()) {
             return Err("the checksum over its values does not agree".into());
         }
         Ok(())
     }
 
     /// CRC-32C over scales, interval, covered times and every column.
-    fn checksum_over(&self, data: &Dataset) -> u32 {
+    fn checksum_over(&self, columns: &Columns) -> u32 {
         let interval = self.interval.map(|interval| interval.to_string()).unwrap_or_default();
         let head = format!("{} {} {} {:?} {interval}", self.rows, self.price_scale, self.quantity_scale, self.covered);
         let mut sum = crc32c::crc32c(head.as_bytes());
-        let mut chunk = Vec::with_capacity(8 * 1024);
+        let mut bytes = [0u8; 8 * 512];
         let mut add = |words: &mut dyn Iterator<Item = u64>| {
             loop {
-                chunk.clear();
-                chunk.extend(words.take(1024).flat_map(u64::to_le_bytes));
-                if chunk.is_empty() {
-                    break;
+                let mut used = 0;
+                for (place, word) in bytes.chunks_exact_mut(8).zip(&mut *words) {
+                    place.copy_from_slice(&word.to_le_bytes());
+                    used += 8;
                 }
-                sum = crc32c::crc32c_append(sum, &chunk);
+                if used == 0 {
+                    return;
+                }
+                sum = crc32c::crc32c_append(sum, bytes.get(..used).unwrap_or_default());
             }
         };
-        let mut signed = |values: &[i64]| add(&mut values.iter().map(|value| value.cast_unsigned()));
-        match data {
-            Dataset::Bars(it) => {
-                [&it.open, &it.high, &it.low, &it.close, &it.volume].into_iter().for_each(|it| signed(it))
-            }
-            Dataset::Quotes(it) => {
-                [&it.bid, &it.ask, &it.bid_quantity, &it.ask_quantity].into_iter().for_each(|it| signed(it));
-            }
-            Dataset::Trades(it) => [&it.price, &it.quantity].into_iter().for_each(|it| signed(it)),
-            Dataset::Funding(it) => signed(&it.rate),
-            Dataset::Recording(_) => {}
+        add(&mut columns.ts.iter().copied());
+        for column in &columns.numbers {
+            add(&mut column.iter().map(|value| value.cast_unsigned()));
         }
-        add(&mut data.times().iter().copied());
-        if let Dataset::Trades(it) = data {
-            add(&mut it.trade_id.iter().copied());
-            add(&mut it.is_sell.iter().map(|is_sell| u64::from(*is_sell)));
-        }
+        add(&mut columns.ids.iter().copied());
+        add(&mut columns.flags.iter().map(|flag| u64::from(*flag)));
         sum
-    }
-}
-
-/// No rows of a kind; what a file of ours holds for a time in which nothing happened.
-pub(crate) fn empty(layout: &Layout, options: &ReadOptions) -> Dataset {
-    match layout.kind {
-        Kind::Bars => Dataset::Bars(BarColumns::new(options.interval.unwrap_or(Interval::MINUTE_1), 0, 0)),
-        Kind::Quotes => Dataset::Quotes(QuoteColumns::default()),
-        Kind::Trades => Dataset::Trades(TradeColumns::default()),
-        Kind::Funding => Dataset::Funding(FundingColumns::default()),
     }
 }
