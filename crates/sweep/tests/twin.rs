@@ -30,6 +30,8 @@ fn rules() -> Vec<Rule> {
         Rule::SmaCross { fast: 1, slow: 700 },
         Rule::EmaCross { fast: 4, slow: 11 },
         Rule::EmaCross { fast: 12, slow: 60 },
+        Rule::EmaFlip { fast: 3, slow: 8, first: 7, is_long_at_equal: true },
+        Rule::EmaFlip { fast: 3, slow: 8, first: 11, is_long_at_equal: false },
         Rule::Rsi { period: 7, oversold: 30.0, overbought: 65.0 },
         Rule::Rsi { period: 14, oversold: 45.0, overbought: 50.0 },
         Rule::Bollinger { period: 20, width: 1.5 },

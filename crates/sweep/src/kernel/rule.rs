@@ -2,6 +2,7 @@
 
 use super::series::Series;
 use crate::SweepError;
+use serde::{Deserialize, Serialize};
 
 /// When to be in the market; each has the signals of [`Rule::signals`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +20,17 @@ pub enum Rule {
         fast: usize,
         /// Bars of the slow average.
         slow: usize,
+    },
+    /// Long while the fast average is above the slow one, both begun with the first close instead of a mean.
+    EmaFlip {
+        /// Bars of the fast average.
+        fast: usize,
+        /// Bars of the slow average.
+        slow: usize,
+        /// The first bar that is looked at, from 0.
+        first: usize,
+        /// Is it long while the two are equal?
+        is_long_at_equal: bool,
     },
     /// Long from RSI below `oversold` until it is above `overbought`; short the other way round.
     Rsi {
@@ -88,6 +100,13 @@ impl Rule {
         match *self {
             Self::SmaCross { fast, slow } => cross(Series::Sma(fast), Series::Sma(slow), fast.max(slow) - 1),
             Self::EmaCross { fast, slow } => cross(Series::Ema(fast), Series::Ema(slow), fast.max(slow) - 1),
+            Self::EmaFlip { fast, slow, first, is_long_at_equal } => {
+                let (fast, slow) = (Series::EmaFromFirst(fast), Series::EmaFromFirst(slow));
+                let (up, down) = (when(fast, slow), when(slow, fast));
+                let not = |test: Test| Test { is_negated: !test.is_negated, ..test };
+                let up = if is_long_at_equal { not(down) } else { up };
+                Signals { long: up, long_exit: not(up), short: not(up), short_exit: up, first }
+            }
             Self::Rsi { period, oversold, overbought } => {
                 let rsi = Series::Rsi(period);
                 let (low, high) = (when(Series::constant(oversold), rsi), when(rsi, Series::constant(overbought)));
@@ -116,7 +135,9 @@ impl Rule {
     fn check(&self) -> Result<(), SweepError> {
         let bad = |cause: String| Err(SweepError::BadTerms(cause));
         let windows = match *self {
-            Self::SmaCross { fast, slow } | Self::EmaCross { fast, slow } => [fast, slow],
+            Self::SmaCross { fast, slow } | Self::EmaCross { fast, slow } | Self::EmaFlip { fast, slow, .. } => {
+                [fast, slow]
+            }
             Self::Rsi { period, .. } | Self::Bollinger { period, .. } => [period, period],
             Self::Breakout { entry, exit } => [entry, exit],
         };
@@ -274,7 +295,7 @@ impl Terms {
 }
 
 /// Sums over daily returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Daily {
     /// Days.
     pub days: u32,
@@ -299,7 +320,7 @@ impl Daily {
 }
 
 /// What a combination came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Equity at the end by the beginning, less 1; −1 is a total loss.
     pub total_return: f64,

@@ -90,7 +90,7 @@ pub fn run(
     let inside = inside.as_ref().unwrap_or(bars);
     let trade_from = stretch.trade_from - stretch.from;
     lanes.sort_by_key(|lane| {
-        let (Series::Sma(above) | Series::Ema(above)) = lane.signals.long.above else {
+        let (Series::Sma(above) | Series::Ema(above) | Series::EmaFromFirst(above)) = lane.signals.long.above else {
             return (lane.is_short_way, 0, lane.signals.long.below, lane.signals.long.above, lane.index);
         };
         (lane.is_short_way, above / BLOCK, lane.signals.long.below, lane.signals.long.above, lane.index)
@@ -313,7 +313,10 @@ impl<'a> Part<'a> {
             };
             for (row, bits) in group.clone().zip(&mut bits) {
                 let (account, diary) = (&mut self.accounts[row], &mut self.diaries[row]);
-                let first = self.rows[row].first;
+                let Row { first, long, .. } = self.rows[row];
+                if long.is_negated {
+                    *bits = bits.map(|word| !word);
+                }
                 if from + prices.bars <= first {
                     if DAILY {
                         cross::end_days((account.cash, 0.0), diary, prices, &mut 0, prices.bars);

@@ -21,6 +21,8 @@ pub enum Series {
     Sma(usize),
     /// Exponential moving average of closes.
     Ema(usize),
+    /// The same begun with the first close, not with the mean of its first window.
+    EmaFromFirst(usize),
     /// Wilder's relative strength index of closes.
     Rsi(usize),
     /// Mean of closes plus so many deviations of the population.
@@ -60,6 +62,8 @@ pub enum Stream {
     Sma(usize, f64),
     /// Exponential average.
     Ema(Ema),
+    /// Weight and value of an average that begins with the first close.
+    EmaFromFirst(f64, f64),
     /// Relative strength.
     Rsi(Rsi),
     /// Bands and the distance wanted.
@@ -82,6 +86,7 @@ impl Stream {
             Series::Close => Self::Close,
             Series::Sma(window) => Self::Sma(window, 0.0),
             Series::Ema(window) => Self::Ema(Ema::new(window).map_err(bad)?),
+            Series::EmaFromFirst(window) => Self::EmaFromFirst(2.0 / (window as f64 + 1.0), f64::NAN),
             Series::Rsi(window) => Self::Rsi(Rsi::new(window).map_err(bad)?),
             Series::Band(window, bits) => Self::Band(Bollinger::new(window, 1.0).map_err(bad)?, f64::from_bits(bits)),
             Series::Highest(window) => Self::Highest(Extreme::new(window)),
@@ -105,6 +110,10 @@ impl Stream {
                 *sum / *window as f64
             }
             Self::Ema(average) => average.update(close).unwrap_or(f64::NAN),
+            Self::EmaFromFirst(weight, value) => {
+                *value = if value.is_nan() { close } else { *weight * close + (1.0 - *weight) * *value };
+                *value
+            }
             Self::Rsi(index) => index.update(close).unwrap_or(f64::NAN),
             Self::Band(bands, deviations) => {
                 bands.update(close).map_or(f64::NAN, |b| b.middle + *deviations * (b.upper - b.middle))
