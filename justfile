@@ -80,3 +80,10 @@ bench-orders:
 # BENCHMARKS.md: `just cargo-mutants --second keel-engine`.
 cargo-mutants *ARGS:
     python3 tests/mutants/sample.py {{ARGS}}
+
+# Indicators against TA-Lib, batch and streaming, over a long series; and how fast they are beside others.
+indicators-long BARS="10000000":
+    KEEL_BARS={{BARS}} cargo test --release -p keel-marketdata --test ta_lib_long
+
+bench-indicators BARS="10000000":
+    cargo bench -p keel-marketdata --bench indicators -- {{BARS}}

@@ -13,6 +13,7 @@ const UNSAFE_FILES: &[&str] = &[
     "crates/store/src/priority.rs",
     "crates/lifecycle/src/signal_mask.rs",
     "crates/lifecycle/src/watchdog/hard_exit.rs",
+    "crates/marketdata/src/vector.rs",
     "crates/sweep/src/kernel/simd.rs",
 ];
 

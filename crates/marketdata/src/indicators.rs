@@ -10,6 +10,7 @@ pub mod batch;
 mod channels;
 mod moving;
 mod oscillators;
+mod smooth;
 mod trend;
 mod volume;
 mod wilder;

@@ -3,7 +3,7 @@
 //! Pure: no IO of its own, no clock, no randomness; time comes in with the data. Books hold exact decimals; indicators are
 //! floats, since they decide but never pay.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 /// Time bars built from trades or prices.
 pub mod bars;
@@ -21,6 +21,8 @@ pub mod l2;
 pub mod ladder;
 /// Recorded sessions, frame by frame.
 pub mod recording;
+/// Loops compiled for wider vectors, chosen at run time.
+pub mod vector;
 
 pub use bars::{BarBuilder, BarError};
 pub use book::{Applied, BookError, BookState, OrderBook, RowsApplied, SequenceGap};

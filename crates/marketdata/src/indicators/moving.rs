@@ -1,50 +1,47 @@
 //! Indicators over a moving window: means, deviation, bands.
 
+use super::smooth::Smoothed;
 use super::window::Window;
 use super::{IndicatorError, check_period, check_width};
+
+/// Values after which a moving sum is taken anew at the next turn of its window, so that rounding errors cannot pile up.
+const ANEW_AFTER: usize = 256;
+/// Least share of the largest sum of squares since the last sum that may be left of it, before it is taken anew: what is lost
+/// by taking away what was added stays below 2⁻⁵³ × 1024 of what is left, a spike that leaves the window included.
+const LEFT_MIN: f64 = 1.0 / 1_024.0;
 
 /// Exponential moving average: weight 2/(n+1), started from the mean of the first n values.
 #[derive(Clone, Debug)]
 pub struct Ema {
-    period: usize,
-    weight: f64,
-    seen: usize,
-    value: f64,
+    average: Smoothed,
 }
 
 impl Ema {
     /// An average over `period` values.
     pub fn new(period: usize) -> Result<Self, IndicatorError> {
-        let period = check_period(period)?;
-        Ok(Self { period, weight: 2.0 / (period as f64 + 1.0), seen: 0, value: 0.0 })
+        Ok(Self { average: Smoothed::exponential(period)? })
     }
 
     /// Takes a value and answers the average.
     #[inline]
     pub fn update(&mut self, value: f64) -> Option<f64> {
-        if !value.is_finite() {
-            return self.value();
+        if value.is_finite() {
+            self.average.push(value);
         }
-        if self.seen >= self.period {
-            self.value += self.weight * (value - self.value);
-            return Some(self.value);
-        }
-        self.seen += 1;
-        // While it warms up, `value` is the plain mean.
-        self.value += (value - self.value) / self.seen as f64;
         self.value()
     }
 
     /// The average.
     #[must_use]
+    #[inline]
     pub fn value(&self) -> Option<f64> {
-        (self.seen >= self.period).then_some(self.value)
+        self.average.value()
     }
 
     /// Values needed for the first average.
     #[must_use]
     pub const fn warm_up(&self) -> usize {
-        self.period
+        self.average.period()
     }
 }
 
@@ -52,32 +49,46 @@ impl Ema {
 #[derive(Clone, Debug)]
 pub struct Sma {
     window: Window,
+    share: f64,
     sum: f64,
+    /// Values since the sum was taken anew.
+    age: usize,
 }
 
 impl Sma {
     /// An average over `period` values.
     pub fn new(period: usize) -> Result<Self, IndicatorError> {
-        Ok(Self { window: Window::new(check_period(period)?), sum: 0.0 })
+        let window = Window::new(check_period(period)?);
+        Ok(Self { window, share: 1.0 / period as f64, sum: 0.0, age: 0 })
     }
 
     /// Takes a value and answers the average.
     #[inline]
     pub fn update(&mut self, value: f64) -> Option<f64> {
         if value.is_finite() {
-            self.sum += value - self.window.push(value).unwrap_or(0.0);
-            if self.window.is_around() {
-                self.sum = self.window.values().iter().sum();
+            let (left, is_around) = self.window.swap(value);
+            self.sum += value - left;
+            if is_around {
+                self.turn();
             }
         }
         self.value()
+    }
+
+    #[inline]
+    fn turn(&mut self) {
+        self.age += self.window.period();
+        if self.age >= ANEW_AFTER {
+            self.age = 0;
+            self.sum = total(self.window.values());
+        }
     }
 
     /// The average.
     #[must_use]
     #[inline]
     pub fn value(&self) -> Option<f64> {
-        self.window.is_full().then(|| self.sum / self.window.period() as f64)
+        self.window.is_full().then_some(self.sum * self.share)
     }
 
     /// Values needed for the first average.
@@ -87,77 +98,81 @@ impl Sma {
     }
 }
 
-/// A sum that carries the rounding error of its additions (Knuth's two-sum), so that what is added and later taken away
-/// leaves nothing behind.
-#[derive(Clone, Copy, Debug, Default)]
-struct ExactSum {
-    sum: f64,
-    error: f64,
-}
-
-impl ExactSum {
-    #[inline]
-    fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        let part = sum - self.sum;
-        self.error += (self.sum - (sum - part)) + (value - part);
-        self.sum = sum;
-    }
-
-    #[inline]
-    fn value(self) -> f64 {
-        self.sum + self.error
-    }
+#[cold]
+fn total(values: &[f64]) -> f64 {
+    values.iter().sum()
 }
 
 /// Standard deviation of the population over a moving window.
 ///
-/// Sums are of distances to a reference that is set to the mean once per window, so that they stay small beside it.
+/// Sums are of distances to a reference near the mean, so that they stay small beside it. They are taken anew now and then,
+/// and at once when little is left of what was in them.
 #[derive(Clone, Debug)]
 pub struct StdDev {
     window: Window,
+    share: f64,
+    sums: Sums,
+    /// Values since the sums were taken anew; from the start old enough for the first full window.
+    age: usize,
+}
+
+/// Sums over a window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    /// What distances are measured from.
     reference: f64,
-    sum: ExactSum,
-    squares: ExactSum,
+    distances: f64,
+    squares: f64,
+    /// Largest sum of squares since the last reference.
+    peak: f64,
+    /// Squares of the distances to the mean, summed.
+    spread: f64,
+}
+
+impl Sums {
+    /// Of these values, from their mean. By value, so that sums in a loop can stay in registers.
+    #[cold]
+    fn of(values: &[f64], share: f64) -> Self {
+        let first = values.first().copied().unwrap_or(0.0);
+        let reference = first + values.iter().map(|value| value - first).sum::<f64>() * share;
+        let distances: f64 = values.iter().map(|value| value - reference).sum();
+        let squares: f64 = values.iter().map(|value| (value - reference) * (value - reference)).sum();
+        Self { reference, distances, squares, peak: squares, spread: squares - distances * distances * share }
+    }
 }
 
 impl StdDev {
     /// A deviation over `period` values.
     pub fn new(period: usize) -> Result<Self, IndicatorError> {
-        let window = Window::new(check_period(period)?);
-        Ok(Self { window, reference: f64::NAN, sum: ExactSum::default(), squares: ExactSum::default() })
+        let (window, share) = (Window::new(check_period(period)?), 1.0 / period as f64);
+        Ok(Self { window, share, sums: Sums::default(), age: ANEW_AFTER })
     }
 
     /// Takes a value and answers the deviation.
     #[inline]
     pub fn update(&mut self, value: f64) -> Option<f64> {
         if value.is_finite() {
-            if self.reference.is_nan() {
-                self.reference = value;
-            }
-            if let Some(left) = self.window.push(value) {
-                let distance = left - self.reference;
-                self.sum.add(-distance);
-                self.squares.add(-(distance * distance));
-            }
-            let distance = value - self.reference;
-            self.sum.add(distance);
-            self.squares.add(distance * distance);
-            if self.window.is_around() {
-                self.take_anew();
-            }
+            self.push(value);
         }
         self.value()
     }
 
-    fn take_anew(&mut self) {
-        let values = self.window.values();
-        self.reference += self.sum.value() / values.len() as f64;
-        (self.sum, self.squares) = (ExactSum::default(), ExactSum::default());
-        for value in values {
-            let distance = value - self.reference;
-            self.sum.add(distance);
-            self.squares.add(distance * distance);
+    #[inline]
+    fn push(&mut self, value: f64) {
+        let (left, is_around) = self.window.swap(value);
+        // a² − b² as (a − b)(a + b), both as distances.
+        let (change, sums) = (value - left, &mut self.sums);
+        sums.distances += change;
+        sums.squares += change * ((value - sums.reference) + (left - sums.reference));
+        sums.peak = if sums.squares > sums.peak { sums.squares } else { sums.peak };
+        sums.spread = sums.squares - sums.distances * sums.distances * self.share;
+        let is_worn = sums.spread < sums.peak * LEFT_MIN || sums.spread.is_nan();
+        if is_around {
+            self.age = self.age.saturating_add(self.window.period());
+        }
+        if (is_worn || self.age >= ANEW_AFTER) && self.window.is_full() {
+            self.sums = Sums::of(self.window.values(), self.share);
+            self.age = 0;
         }
     }
 
@@ -165,16 +180,20 @@ impl StdDev {
     #[must_use]
     #[inline]
     pub fn value(&self) -> Option<f64> {
-        let count = self.window.period() as f64;
-        let sum = self.sum.value();
-        self.window.is_full().then(|| ((self.squares.value() - sum * sum / count).max(0.0) / count).sqrt())
+        self.window.is_full().then(|| self.raw())
+    }
+
+    #[inline]
+    fn raw(&self) -> f64 {
+        let variance = self.sums.spread * self.share;
+        if variance > 0.0 { variance.sqrt() } else { 0.0 }
     }
 
     /// Mean of the same window.
     #[must_use]
     #[inline]
     pub fn mean(&self) -> Option<f64> {
-        self.window.is_full().then(|| self.reference + self.sum.value() / self.window.period() as f64)
+        self.window.is_full().then_some(self.sums.reference + self.sums.distances * self.share)
     }
 
     /// Values needed for the first deviation.
@@ -219,7 +238,8 @@ impl Bollinger {
     #[must_use]
     #[inline]
     pub fn value(&self) -> Option<BollingerBands> {
-        let (middle, reach) = (self.deviation.mean()?, self.deviation.value()? * self.width);
+        let middle = self.deviation.mean()?;
+        let reach = self.deviation.raw() * self.width;
         Some(BollingerBands { lower: middle - reach, middle, upper: middle + reach })
     }
 

@@ -1,7 +1,8 @@
 //! Oscillators: MACD, stochastic, commodity channel index; as TA-Lib defines them.
 
+use super::smooth::Smoothed;
 use super::window::{Highest, Window};
-use super::{Ema, IndicatorError, Sma, check_period, is_zero};
+use super::{IndicatorError, Sma, check_period, is_zero};
 
 /// Value of [`Macd`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,14 +16,14 @@ pub struct MacdValue {
 }
 
 /// Moving average convergence and divergence. Both averages start at the bar at which the slow one is known, as in TA-Lib.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Macd {
-    fast: Ema,
-    slow: Ema,
-    signal: Ema,
+    fast: Smoothed,
+    slow: Smoothed,
+    signal: Smoothed,
     /// Values that the fast average does not see, so that both begin with the same bar.
     skip: usize,
-    value: Option<MacdValue>,
+    line: f64,
 }
 
 impl Macd {
@@ -32,43 +33,57 @@ impl Macd {
             return Err(IndicatorError::Order { fast, slow });
         }
         Ok(Self {
-            fast: Ema::new(fast)?,
-            slow: Ema::new(slow)?,
-            signal: Ema::new(signal)?,
+            fast: Smoothed::exponential(fast)?,
+            slow: Smoothed::exponential(slow)?,
+            signal: Smoothed::exponential(signal)?,
             skip: slow - fast,
-            value: None,
+            line: 0.0,
         })
     }
 
     /// Takes a value and answers line, signal and histogram.
     #[inline]
     pub fn update(&mut self, value: f64) -> Option<MacdValue> {
-        if !value.is_finite() {
-            return self.value;
+        if value.is_finite() {
+            if self.signal.is_warm() {
+                self.fast.push_warm(value);
+                self.slow.push_warm(value);
+                self.line = self.fast.raw() - self.slow.raw();
+                self.signal.push_warm(self.line);
+            } else {
+                *self = self.begun(value);
+            }
         }
-        let fast = if self.skip > 0 {
+        self.value()
+    }
+
+    #[cold]
+    fn begun(mut self, value: f64) -> Self {
+        self.slow.push(value);
+        if self.skip > 0 {
             self.skip -= 1;
-            None
         } else {
-            self.fast.update(value)
-        };
-        if let (Some(slow), Some(fast)) = (self.slow.update(value), fast) {
-            let line = fast - slow;
-            self.value = self.signal.update(line).map(|signal| MacdValue { line, signal, histogram: line - signal });
+            self.fast.push(value);
         }
-        self.value
+        if self.slow.is_warm() {
+            self.line = self.fast.raw() - self.slow.raw();
+            self.signal.push(self.line);
+        }
+        self
     }
 
     /// Line, signal and histogram.
     #[must_use]
-    pub const fn value(&self) -> Option<MacdValue> {
-        self.value
+    #[inline]
+    pub fn value(&self) -> Option<MacdValue> {
+        let (line, signal) = (self.line, self.signal.raw());
+        self.signal.is_warm().then_some(MacdValue { line, signal, histogram: line - signal })
     }
 
     /// Values needed for the first signal.
     #[must_use]
     pub const fn warm_up(&self) -> usize {
-        self.slow.warm_up() + self.signal.warm_up() - 1
+        self.slow.period() + self.signal.period() - 1
     }
 }
 
@@ -150,7 +165,7 @@ impl Cci {
             return self.value;
         }
         let typical = (high + low + close) / 3.0;
-        self.window.push(typical);
+        self.window.swap(typical);
         if self.window.is_full() {
             let count = self.window.period() as f64;
             let mean = self.window.values().iter().sum::<f64>() / count;

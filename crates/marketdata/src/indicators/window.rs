@@ -15,24 +15,20 @@ impl Window {
         Self { values: vec![0.0; period].into_boxed_slice(), next: 0, is_full: false }
     }
 
-    /// Puts a value in and answers the one that left, once the window is full.
+    /// Puts a value in and answers the one that left, zero until the window is full, and whether the window is just around.
     #[inline]
-    pub(super) fn push(&mut self, value: f64) -> Option<f64> {
-        let slot = self.values.get_mut(self.next)?;
-        let left = std::mem::replace(slot, value);
-        let was_full = self.is_full;
+    pub(super) fn swap(&mut self, value: f64) -> (f64, bool) {
+        let mut left = 0.0;
+        if let Some(slot) = self.values.get_mut(self.next) {
+            left = std::mem::replace(slot, value);
+        }
         self.next += 1;
-        if self.next == self.values.len() {
+        let is_around = self.next == self.values.len();
+        if is_around {
             self.next = 0;
             self.is_full = true;
         }
-        was_full.then_some(left)
-    }
-
-    /// Is the window full and just around?
-    #[inline]
-    pub(super) const fn is_around(&self) -> bool {
-        self.next == 0 && self.is_full
+        (left, is_around)
     }
 
     #[inline]
