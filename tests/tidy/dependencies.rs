@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The pure order machine folds the journal into rows, so that a row says what the engine said.
     ("keel-database", &["keel-model", "keel-lifecycle", "keel-store", "keel-execution"]),
     ("keel-control", &["keel-lifecycle"]),
+    ("keel-observe", &["keel-lifecycle", "keel-control"]),
     (
         "keel-gateway",
         &[
@@ -42,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("keel-report", &[]),
     ("keel-sweep", &["keel-marketdata", "keel-strategy"]),
     ("keel-catalogue", &["keel-model", "keel-marketdata"]),
+    ("keel-history", &["keel-marketdata", "keel-lifecycle", "keel-catalogue"]),
     ("keel", &["keel-model", "keel-marketdata", "keel-strategy"]),
     (
         "keel-proof",
@@ -81,6 +83,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keel-report",
             "keel-sweep",
             "keel-catalogue",
+            "keel-history",
         ],
     ),
 ];

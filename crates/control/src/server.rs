@@ -17,6 +17,7 @@ use keel_lifecycle::{Lease, LeaseKind, ResourceLedger};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -33,18 +34,27 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// User.
-    pub uid: u32,
-    /// Process, where the kernel tells.
-    pub pid: Option<i32>,
+pub enum Peer {
+    /// A process of this machine, over the socket.
+    Local {
+        /// User.
+        uid: u32,
+        /// Process, where the kernel tells.
+        pid: Option<i32>,
+    },
+    /// Somebody with a token, over HTTP.
+    Web {
+        /// From where.
+        from: SocketAddr,
+    },
 }
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "uid {}, pid {pid}", self.uid),
-            None => write!(f, "uid {}", self.uid),
+        match self {
+            Self::Local { uid, pid: Some(pid) } => write!(f, "uid {uid}, pid {pid}"),
+            Self::Local { uid, pid: None } => write!(f, "uid {uid}"),
+            Self::Web { from } => write!(f, "a token over HTTP from {from}"),
         }
     }
 }
@@ -199,11 +209,11 @@ async fn answer_to(
     operator: Option<Arc<dyn Operator>>,
     limits: ServerLimits,
 ) -> Option<Answer> {
-    let peer = match stream.peer_cred() {
-        Ok(found) => Peer { uid: found.uid(), pid: found.pid() },
+    let (uid, peer) = match stream.peer_cred() {
+        Ok(found) => (found.uid(), Peer::Local { uid: found.uid(), pid: found.pid() }),
         Err(error) => return Some(Answer::refused("", format!("the kernel does not say who asks: {error}"))),
     };
-    if !is_allowed(peer.uid, rustix::process::geteuid().as_raw()) {
+    if !is_allowed(uid, rustix::process::geteuid().as_raw()) {
         tracing::warn!(%peer, "somebody else knocked at the control socket");
         return Some(Answer::refused("", "only the user that runs the bot may steer it"));
     }

@@ -25,7 +25,7 @@ impl Operator for Echo {
                 std::future::pending::<()>().await;
             }
             let asked = format!("{:?}", request.ask);
-            Answer::new(Outcome::Confirmed, asked).with_confirmed(format!("uid {}", peer.uid))
+            Answer::new(Outcome::Confirmed, asked).with_confirmed(peer.to_string())
         })
     }
 }
