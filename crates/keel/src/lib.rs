@@ -63,7 +63,51 @@
 //! # }
 //! ```
 //!
-//! Examples to copy: [`strategy::ema_cross`] and [`strategy::market_maker`]. Indicators are in [`marketdata::indicators`].
+//! Most strategies are long, short or flat. For them a [`Trader`](prelude::Trader) places the orders, keeps a stop at the venue
+//! and finds its way after a restart or a refusal; the strategy only says what it wants:
+//!
+//! ```
+//! use keel::prelude::*;
+//! use keel::strategy::desk::{Desk, ID};
+//! use std::time::Duration;
+//!
+//! #[derive(Debug)]
+//! struct AboveAverage(Sma, Trader);
+//!
+//! impl Strategy for AboveAverage {
+//!     fn name(&self) -> &str {
+//!         "above-average"
+//!     }
+//!     fn subscriptions(&self) -> Vec<Subscription> {
+//!         vec![Subscription::top_of_book(ID), Subscription::bars(ID, Duration::from_secs(60))]
+//!     }
+//!     fn on_bar(&mut self, ctx: &mut Context<'_>, bar: &Bar) {
+//!         match self.0.update(bar.close.to_f64()) {
+//!             Some(average) if bar.close.to_f64() > average => self.1.enter(ctx, Side::Buy, None, None),
+//!             _ => self.1.leave(ctx, Tag::SIGNAL),
+//!         }
+//!     }
+//!     fn on_fill(&mut self, _: &mut Context<'_>, _: ClientOrderId, fill: &Fill) {
+//!         self.1.on_fill(fill);
+//!     }
+//!     fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
+//!         self.1.on_order(ctx, update);
+//!     }
+//! }
+//!
+//! // On a scripted desk, as in a test.
+//! let trader = Trader::new(ID, Notional::from_int(500), ExitRules::default());
+//! let (mut desk, mut strategy) = (Desk::new("0", "100000"), AboveAverage(Sma::new(3)?, trader));
+//! [60_000.0, 60_000.0, 60_000.0, 60_010.0].map(|close| desk.bar(&mut strategy, close));
+//! assert_eq!((desk.fills.len(), desk.fills[0].side), (1, Side::Buy));
+//! # Ok::<(), keel::marketdata::IndicatorError>(())
+//! ```
+//!
+//! `launcher new-strategy NAME` writes such a strategy as a crate of your own, and exits (stop-loss, trailing stop, ROI table,
+//! time) come from the section `[exits]` of its configuration.
+//!
+//! Examples to copy: [`strategy::rsi_reversion`], [`strategy::bollinger_breakout`], [`strategy::ema_cross`],
+//! [`strategy::market_maker`]. Indicators are in [`marketdata::indicators`].
 #![forbid(unsafe_code)]
 
 pub use keel_marketdata as marketdata;
@@ -72,14 +116,18 @@ pub use keel_strategy as strategy;
 
 /// Everything that most strategies use: `use keel::prelude::*`.
 pub mod prelude {
-    pub use keel_marketdata::{Atr, Bollinger, BollingerBands, Ema, OrderBook, Rsi, Sma, StdDev};
+    pub use keel_marketdata::{
+        Adx, AdxValue, Atr, Bollinger, BollingerBands, Cci, Channel, Donchian, Ema, Keltner, Macd, MacdValue, Obv,
+        OrderBook, Rsi, Sma, StdDev, Stochastic, StochasticValue, Supertrend, SupertrendValue, Vwap,
+    };
     pub use keel_model::{
-        Asset, Balance, Bar, Bracket, ClientOrderId, FeedState, Fill, Iceberg, Instrument, InstrumentId, Level,
-        Liquidity, Notional, Oco, OrderIntent, OrderPurpose, OrderType, ParentEnd, ParentId, Position, Price, Quantity,
-        Rounding, Side, TimeInForce, Timestamp, TopOfBook, Trade, TradingState, Twap,
+        Asset, Balance, Bar, Bracket, ClientOrderId, FeedState, Fill, FundingRate, Iceberg, Instrument, InstrumentId,
+        Level, Liquidity, MarkPrice, Notional, Oco, OrderIntent, OrderPurpose, OrderType, ParentEnd, ParentId,
+        Position, Price, Quantity, Rounding, Side, TimeInForce, Timestamp, TopOfBook, Trade, TradingState, Twap,
     };
     pub use keel_strategy::{
-        Context, OpenOrder, OpenOrderState, OrderUpdate, OrderUpdateKind, ParamKind, ParamSpec, Params, ParentUpdate,
-        ParentUpdateKind, Settings, Sizing, SizingFacts, Strategy, StrategyError, Subscription,
+        Context, ExitRules, Exits, Made, OpenOrder, OpenOrderState, OrderUpdate, OrderUpdateKind, ParamKind, ParamSpec,
+        Params, ParentUpdate, ParentUpdateKind, Settings, Sizing, SizingFacts, Strategy, StrategyError, StrategyInfo,
+        Subscription, Tag, Trader,
     };
 }

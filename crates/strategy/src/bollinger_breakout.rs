@@ -84,6 +84,7 @@ impl Strategy for BollingerBreakout {
     }
 
     fn on_bar(&mut self, ctx: &mut Context<'_>, bar: &Bar) {
+        self.trader.step(ctx);
         let close = bar.close.to_f64();
         let Some(bands) = self.bands.update(close) else { return };
         self.trader.protect(ctx, |_, _| (Some(bands.middle), None));

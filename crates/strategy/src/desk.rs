@@ -1,7 +1,13 @@
 //! A small trading desk for the tests of strategies: a market, an account and a venue that answers, all in one thread.
 //!
 //! It checks on every request what every strategy must keep: spot sells no more than is free, and orders are within the
-//! instrument's rules.
+//! instrument's rules. What a test tells it must make sense: it panics where it does not, and where a rule is broken.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a desk of tests: a panic is how a test fails"
+)]
 
 use crate::{
     Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, OrderUpdate, OrderUpdateKind, Strategy,
@@ -16,14 +22,19 @@ use keel_model::{
 };
 use std::time::Duration;
 
-pub(crate) const ID: InstrumentId = InstrumentId(0);
+/// The instrument of a desk: spot, or the perpetual where it has only that.
+pub const ID: InstrumentId = InstrumentId(0);
 /// The perpetual of a desk made with [`Desk::pair`].
-pub(crate) const PERPETUAL: InstrumentId = InstrumentId(1);
+pub const PERPETUAL: InstrumentId = InstrumentId(1);
 
-pub(crate) fn price(text: &str) -> Price {
+/// A price, out of text.
+#[must_use]
+pub fn price(text: &str) -> Price {
     text.parse().unwrap()
 }
-pub(crate) fn quantity(text: &str) -> Quantity {
+/// A quantity, out of text.
+#[must_use]
+pub fn quantity(text: &str) -> Quantity {
     text.parse().unwrap()
 }
 
@@ -52,29 +63,42 @@ fn instrument(kind: InstrumentKind) -> Instrument {
 
 /// What the venue does with placements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub enum Answer {
+    /// Takes the order and says so.
     Accept,
     /// Takes the order and says nothing.
     Silence,
+    /// Risk says no.
     Deny,
+    /// The venue says no.
     Reject(RejectReason),
 }
 
-pub(crate) struct Desk {
-    pub(crate) now: Timestamp,
-    pub(crate) trading_state: TradingState,
-    pub(crate) answer: Answer,
-    pub(crate) orders: Vec<OpenOrder>,
-    pub(crate) portfolio: Portfolio,
+/// The desk.
+#[derive(Debug)]
+pub struct Desk {
+    /// The time.
+    pub now: Timestamp,
+    /// What risk allows.
+    pub trading_state: TradingState,
+    /// What the venue does with placements.
+    pub answer: Answer,
+    /// Orders that work.
+    pub orders: Vec<OpenOrder>,
+    /// Positions and balances.
+    pub portfolio: Portfolio,
     /// What the strategy's own fills come to.
     own: Portfolio,
-    pub(crate) submits: Vec<NewOrder>,
-    pub(crate) cancels: u32,
-    pub(crate) fills: Vec<Fill>,
+    /// Every order that was asked for.
+    pub submits: Vec<NewOrder>,
+    /// How often a cancel was asked for.
+    pub cancels: u32,
+    /// Every fill.
+    pub fills: Vec<Fill>,
     /// Orders with a word, as they were asked for.
-    pub(crate) tags: Vec<(ClientOrderId, Tag)>,
+    pub tags: Vec<(ClientOrderId, Tag)>,
     /// Fee on what is bought, in base asset.
-    pub(crate) fee: f64,
+    pub fee: f64,
     instruments: Instruments,
     books: Vec<OrderBook>,
     ids: OrderIdGenerator,
@@ -85,17 +109,20 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// One spot instrument.
-    pub(crate) fn new(base: &str, quote: &str) -> Self {
+    #[must_use]
+    pub fn new(base: &str, quote: &str) -> Self {
         Self::of(&[InstrumentKind::Spot], base, quote)
     }
 
     /// One perpetual.
-    pub(crate) fn perpetual() -> Self {
+    #[must_use]
+    pub fn perpetual() -> Self {
         Self::of(&[InstrumentKind::LinearPerpetual], "0", "0")
     }
 
     /// A spot instrument and its perpetual.
-    pub(crate) fn pair(base: &str, quote: &str) -> Self {
+    #[must_use]
+    pub fn pair(base: &str, quote: &str) -> Self {
         Self::of(&[InstrumentKind::Spot, InstrumentKind::LinearPerpetual], base, quote)
     }
 
@@ -128,11 +155,7 @@ impl Desk {
     }
 
     /// Calls a handler and carries out what it asks for.
-    pub(crate) fn call(
-        &mut self,
-        strategy: &mut dyn Strategy,
-        handler: impl FnOnce(&mut dyn Strategy, &mut Context<'_>),
-    ) {
+    pub fn call(&mut self, strategy: &mut dyn Strategy, handler: impl FnOnce(&mut dyn Strategy, &mut Context<'_>)) {
         let mut ctx = Context::new(Lent {
             strategy: StrategyId(0),
             now: self.now,
@@ -162,19 +185,12 @@ impl Desk {
     }
 
     /// A new best bid and ask after `ms` milliseconds; resting orders that it reaches are filled.
-    pub(crate) fn tick(&mut self, strategy: &mut dyn Strategy, ms: u64, bid: &str, ask: &str) {
+    pub fn tick(&mut self, strategy: &mut dyn Strategy, ms: u64, bid: &str, ask: &str) {
         self.tick_of(strategy, ID, ms, bid, ask);
     }
 
     /// The same of any instrument.
-    pub(crate) fn tick_of(
-        &mut self,
-        strategy: &mut dyn Strategy,
-        instrument: InstrumentId,
-        ms: u64,
-        bid: &str,
-        ask: &str,
-    ) {
+    pub fn tick_of(&mut self, strategy: &mut dyn Strategy, instrument: InstrumentId, ms: u64, bid: &str, ask: &str) {
         self.now = self.now.plus(Duration::from_millis(ms));
         let level = |text: &str| Level { price: price(text), quantity: quantity("3") };
         let top = TopOfBook {
@@ -192,7 +208,7 @@ impl Desk {
     }
 
     /// A closed bar at `close`, with the market one tick around it.
-    pub(crate) fn bar(&mut self, strategy: &mut dyn Strategy, close: f64) {
+    pub fn bar(&mut self, strategy: &mut dyn Strategy, close: f64) {
         self.tick(strategy, 1_000, &format!("{close:.2}"), &format!("{:.2}", close + 0.03));
         let close = Price::from_f64(close, 2, keel_model::Rounding::HalfUp).unwrap();
         let bar = Bar {
@@ -212,25 +228,29 @@ impl Desk {
     }
 
     /// The engine's timer, `ms` milliseconds later.
-    pub(crate) fn timer(&mut self, strategy: &mut dyn Strategy, ms: u64) {
+    pub fn timer(&mut self, strategy: &mut dyn Strategy, ms: u64) {
         self.now = self.now.plus(Duration::from_millis(ms));
         self.call(strategy, |strategy, ctx| strategy.on_timer(ctx));
         self.fill_what_is_reached(strategy);
     }
 
-    pub(crate) fn feed(&mut self, strategy: &mut dyn Strategy, state: FeedState) {
+    /// The data of the instrument became current, stale, or is down; the book is gone while it is not current.
+    pub fn feed(&mut self, strategy: &mut dyn Strategy, state: FeedState) {
         if state != FeedState::Live {
             self.books[0].reset();
         }
         self.call(strategy, |strategy, ctx| strategy.on_feed(ctx, ID, state));
     }
 
-    pub(crate) fn position(&self) -> Quantity {
+    /// What is held of the instrument, by everybody.
+    #[must_use]
+    pub fn position(&self) -> Quantity {
         self.portfolio.position(ID).quantity
     }
 
     /// What the strategy holds of an instrument.
-    pub(crate) fn position_of(&self, id: InstrumentId) -> Quantity {
+    #[must_use]
+    pub fn position_of(&self, id: InstrumentId) -> Quantity {
         self.own.position(id).quantity
     }
 
@@ -374,12 +394,13 @@ impl Desk {
     }
 
     /// The word that the last order of the desk was given.
-    pub(crate) fn last_tag(&self) -> &'static str {
+    #[must_use]
+    pub fn last_tag(&self) -> &'static str {
         self.tags.last().map_or("", |(_, tag)| tag.as_str())
     }
 
     /// The funding rate of an instrument, in basis points for one period.
-    pub(crate) fn funding(&mut self, strategy: &mut dyn Strategy, instrument: InstrumentId, bps: f64) {
+    pub fn funding(&mut self, strategy: &mut dyn Strategy, instrument: InstrumentId, bps: f64) {
         let rate = Quantity::from_f64(bps / 1e4, 8, keel_model::Rounding::HalfUp).unwrap();
         let ts_next = self.now.plus(Duration::from_secs(3_600));
         let funding = keel_model::FundingRate { instrument, ts_event: self.now, ts_recv: self.now, rate, ts_next };

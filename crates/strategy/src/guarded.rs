@@ -160,6 +160,7 @@ impl Strategy for Guarded {
     }
 
     fn on_bar(&mut self, ctx: &mut Context<'_>, bar: &Bar) {
+        self.step(ctx);
         self.forward(ctx, |inner, ctx| inner.on_bar(ctx, bar));
     }
 

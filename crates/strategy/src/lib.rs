@@ -7,12 +7,20 @@
 
 /// With a close outside the Bollinger bands.
 pub mod bollinger_breakout;
+/// Long spot and short the perpetual while funding pays.
+pub mod carry;
 /// What a strategy sees and acts through.
 pub mod context;
+/// A trading desk for the tests of strategies.
+pub mod desk;
 /// Long while the fast moving average is above the slow one.
 pub mod ema_cross;
+/// The cross with a fixed quantity, on both sides, on bars or quotes.
+pub mod ema_cross_flip;
 /// Stop-loss, trailing stop, ROI table and time exit for any strategy.
 pub mod exits;
+/// A ladder of buys, each sold one step higher.
+pub mod grid;
 /// Exits around a strategy that knows nothing of them.
 pub mod guarded;
 /// A strategy that does nothing.
@@ -35,9 +43,12 @@ pub mod trader;
 pub mod update;
 
 pub use bollinger_breakout::BollingerBreakout;
+pub use carry::Carry;
 pub use context::{Context, Lent, OpenOrder, OpenOrderState, OrderIdGenerator, REQUESTS_MAX, StrategyRequest};
 pub use ema_cross::EmaCross;
+pub use ema_cross_flip::EmaCrossFlip;
 pub use exits::{ExitRules, Exits};
+pub use grid::Grid;
 pub use guarded::Guarded;
 pub use idle::Idle;
 pub use market_maker::MarketMaker;
@@ -137,6 +148,3 @@ pub trait Strategy: Send + fmt::Debug {
     /// The last call. Orders asked for here are refused; what becomes of open orders is the exit policy's business.
     fn on_stop(&mut self, _ctx: &mut Context<'_>) {}
 }
-
-#[cfg(test)]
-mod desk;

@@ -6,8 +6,8 @@
 
 use crate::params::{ParamSpec, Params, Settings, StrategyError, nearest};
 use crate::{
-    BollingerBreakout, EmaCross, Guarded, Idle, MarketMaker, RsiReversion, Strategy, bollinger_breakout, ema_cross,
-    market_maker, rsi_reversion,
+    BollingerBreakout, Carry, EmaCross, Grid, Guarded, Idle, MarketMaker, RsiReversion, Strategy, bollinger_breakout,
+    carry, ema_cross, grid, market_maker, rsi_reversion,
 };
 use keel_model::{InstrumentId, InstrumentKind, Instruments};
 use std::sync::OnceLock;
@@ -68,6 +68,12 @@ impl StrategyInfo {
         Self { holds_exits: true, ..self }
     }
 
+    /// Does it carry out exits itself?
+    #[must_use]
+    pub const fn has_own_exits(&self) -> bool {
+        self.holds_exits
+    }
+
     /// Does it need a spot instrument and a perpetual?
     #[must_use]
     pub const fn is_of_pair(&self) -> bool {
@@ -113,6 +119,12 @@ const HOUSE: &[StrategyInfo] = &[
         |instrument, settings| Ok(Box::new(EmaCross::new(instrument, settings)?)),
     ),
     StrategyInfo::new(
+        crate::ema_cross_flip::NAME,
+        "long or short by the side of the fast moving average, with a fixed quantity, on bars or quotes",
+        crate::ema_cross_flip::PARAMS,
+        |instrument, settings| Ok(Box::new(crate::EmaCrossFlip::new(instrument, settings)?)),
+    ),
+    StrategyInfo::new(
         rsi_reversion::NAME,
         "buys oversold and, on perpetuals, sells overbought markets, with stop and target in average true ranges",
         rsi_reversion::PARAMS,
@@ -126,6 +138,18 @@ const HOUSE: &[StrategyInfo] = &[
         |instrument, settings| Ok(Box::new(BollingerBreakout::new(instrument, settings)?)),
     )
     .with_own_exits(),
+    StrategyInfo::new(
+        grid::NAME,
+        "a bounded ladder of post-only buys below the market, each sold one step higher",
+        grid::PARAMS,
+        |instrument, settings| Ok(Box::new(Grid::new(instrument, settings)?)),
+    ),
+    StrategyInfo::of_pair(
+        carry::NAME,
+        "long spot and short the perpetual of the same pair while funding pays for it",
+        carry::PARAMS,
+        |spot, perpetual, settings| Ok(Box::new(Carry::new(spot, perpetual, settings)?)),
+    ),
     StrategyInfo::new("idle", "listens and does nothing; for measuring an idle system", &[], |instrument, _| {
         Ok(Box::new(Idle::new(instrument)))
     }),
@@ -257,7 +281,8 @@ mod tests {
             }
             for spec in info.params {
                 assert!(spec.description.len() > 10, "{}.{} is not documented", info.name, spec.name);
-                let has_unit = ["_s", "_ms", "_bps", "_count", "_quote"].iter().any(|unit| spec.name.ends_with(unit));
+                let has_unit =
+                    ["_s", "_ms", "_bps", "_count", "_quote", "_base"].iter().any(|unit| spec.name.ends_with(unit));
                 assert!(has_unit || spec.unit.is_empty(), "{}.{}: the unit comes last", info.name, spec.name);
                 for value in spec.sweep_values() {
                     let params = Params::new().with(spec.name, value);

@@ -125,6 +125,7 @@ impl Strategy for RsiReversion {
     }
 
     fn on_bar(&mut self, ctx: &mut Context<'_>, bar: &Bar) {
+        self.trader.step(ctx);
         let (high, low, close) = (bar.high.to_f64(), bar.low.to_f64(), bar.close.to_f64());
         let (rsi, atr) = (self.rsi.update(close), self.atr.update(high, low, close));
         let trend = self.trend.as_mut().map(|trend| trend.update(close));
