@@ -188,11 +188,11 @@ fn put(slot: Slot, field: &[u8], table: &mut Table) -> Result<(), &'static str> 
     Ok(())
 }
 
-/// Rows of text, for tests and small inputs.
+/// Rows of text, for tests.
 #[cfg(test)]
-pub(crate) fn read_text(text: &str, options: &ReadOptions) -> Result<crate::Dataset, CatalogueError> {
+pub(crate) fn read_raw_text(text: &str) -> Result<Raw, CatalogueError> {
     let bytes = std::io::Cursor::new(text.as_bytes().to_vec());
-    read(Path::new("test.csv"), Blocks::new(Box::new(bytes)), options).map(|raw| raw.data)
+    read(Path::new("test.csv"), Blocks::new(Box::new(bytes)), &ReadOptions::default())
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
     use crate::Dataset;
 
     fn read_it(text: &str) -> Result<Dataset, String> {
-        read_text(text, &ReadOptions::default()).map_err(|error| error.to_string())
+        read_raw_text(text).map(|raw| raw.data).map_err(|error| error.to_string())
     }
 
     const HEAD: &str = "timestamp,open,high,low,close,volume\n";

@@ -5,9 +5,12 @@
 //! row. No digit is changed on the way unless rounding was asked for.
 
 mod atomic;
+mod check;
 mod columns;
 mod csv;
 mod error;
+mod export;
+mod fill;
 mod fixed;
 mod layout;
 mod merge;
@@ -23,7 +26,10 @@ mod table;
 mod time;
 mod zip;
 
+pub use check::{CheckOptions, Count, Gap, Report, check};
 pub use error::{CatalogueError, Place};
+pub use export::write_file;
+pub use fill::{BarSource, Fill, fill_forward, fill_from};
 pub use fixed::NOT_A_NUMBER;
 pub use layout::Kind;
 pub use merge::{OnConflict, Ordered, put_in_order};

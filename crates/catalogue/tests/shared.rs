@@ -1,6 +1,6 @@
 //! Reads the real files beside the repository; skips loudly where they are missing.
 
-use keel_catalogue::{CatalogueError, Dataset, read_file};
+use keel_catalogue::{CatalogueError, CheckOptions, Dataset, ReadOptions, check, read_file, read_raw};
 use std::path::{Path, PathBuf};
 
 fn shared(name: &str) -> Option<PathBuf> {
@@ -57,4 +57,17 @@ fn benchmark_files_are_read_with_their_times() {
     let Dataset::Quotes(quotes) = read_file(dir.join("quotes_100k.csv")).unwrap() else { panic!("not quotes") };
     assert_eq!((quotes.len(), quotes.price_scale, quotes.quantity_scale), (100_000, 2, 3));
     assert_eq!(quotes.ts_ns[0], 1_704_067_200_100_000_000);
+}
+
+#[test]
+fn the_gaps_of_the_candles_are_all_found() {
+    for name in ["ada", "link", "ltc", "bnb"] {
+        let Some(path) = shared(&format!("candles/bybit-{name}usdt-1m.parquet")) else { return };
+        let raw = read_raw(&path, &ReadOptions::default()).unwrap();
+        let report = check(&raw, &CheckOptions::default());
+        let length = (13 * 3_600 + 22 * 60) * 1_000_000_000;
+        assert_eq!((report.rows, report.gaps_count, report.bars_missing), (105_076, 524, 524 * 801), "{name}");
+        assert_eq!(report.gap_lengths(), [(length - 60_000_000_000, 524)], "{name}");
+        assert!(report.is_sound(), "{name}: {report:#?}");
+    }
 }
