@@ -125,6 +125,8 @@ pub struct JobConfig {
     pub warmup_rows: u64,
     /// Is the equity kept after each bar, too, and not only each day?
     pub has_marks: bool,
+    /// Are orders and fills kept one by one?
+    pub has_log: bool,
 }
 
 /// A run of the live engine over market data, with everything that a report needs.
@@ -155,7 +157,7 @@ impl Backtest {
         if let Some(other) = quotes.find(|quote| *quote != first) {
             return Err(BacktestError::QuoteAssets { first, other });
         }
-        let replay = Replay::new(ReplayConfig { has_trades: true, ..config.replay.clone() }, strategies)?;
+        let replay = Replay::new(ReplayConfig { has_trades: true, has_log: config.has_log, ..config.replay.clone() }, strategies)?;
         Ok(Self {
             replay,
             rows: 0,
@@ -313,6 +315,7 @@ impl Backtest {
             daily: self.daily,
             marks: self.marks,
             trades: self.replay.take_trades(),
+            log: self.replay.take_log(),
         }
     }
 

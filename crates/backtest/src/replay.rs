@@ -7,6 +7,7 @@
 
 use crate::desk::Desk;
 use crate::report::{self, ReplayReport};
+use crate::result::OrderLog;
 use crate::sync::Sync;
 use crate::trades::{TradeLog, TradeRow};
 use keel_engine::{Effect, Engine, EngineConfig, EngineError, Notice, Outbox, StateDigest};
@@ -71,6 +72,8 @@ pub struct ReplayConfig {
     pub is_instant: bool,
     /// Are trades from flat to flat followed?
     pub has_trades: bool,
+    /// Are orders and fills kept one by one?
+    pub has_log: bool,
     /// What becomes of open orders and positions at the end.
     pub exit_policy: ExitPolicy,
     /// How long the end may take, in virtual time.
@@ -87,6 +90,7 @@ impl Default for ReplayConfig {
             markets: Vec::new(),
             is_instant: false,
             has_trades: false,
+            has_log: false,
             exit_policy: ExitPolicy::default(),
             stop_time_max: Duration::from_secs(30),
         }
@@ -114,6 +118,7 @@ pub struct Replay {
     refused: u64,
     is_instant: bool,
     trades: Option<TradeLog>,
+    log: Option<OrderLog>,
     /// Funding received, in the quote asset of its perpetual.
     funding: Notional,
     syncs: Vec<Sync>,
@@ -165,6 +170,7 @@ impl Replay {
             refused: 0,
             is_instant: config.is_instant,
             trades: config.has_trades.then(TradeLog::default),
+            log: config.has_log.then(OrderLog::default),
             funding: Notional::ZERO,
             syncs,
             effects: Vec::with_capacity(64),
@@ -311,6 +317,11 @@ impl Replay {
         self.trades.take().map(TradeLog::into_closed).unwrap_or_default()
     }
 
+    /// Orders and fills so far, where they are kept.
+    pub(crate) fn take_log(&mut self) -> OrderLog {
+        self.log.take().unwrap_or_default()
+    }
+
     /// Funding received so far.
     pub(crate) const fn funding(&self) -> Notional {
         self.funding
@@ -415,6 +426,9 @@ impl Replay {
                         observer(self.now, notice);
                     }
                     continue;
+                }
+                if let (Some(log), Effect::Submit(order)) = (&mut self.log, &effect) {
+                    log.orders.push(*order.get());
                 }
                 self.desk.send(self.now, effect, &mut self.immediate);
                 let mut immediate = std::mem::take(&mut self.immediate);

@@ -4,7 +4,7 @@
 //! Lists are bounded: equity marks by [`MARKS_MAX`], the trades by the orders of the run.
 
 use crate::trades::TradeRow;
-use keel_model::{Notional, Quantity};
+use keel_model::{ClientOrderId, Fill, NewOrder, Notional, Quantity};
 use serde::Serialize;
 
 /// Most marks of the equity curve; a longer run keeps every second, fourth, … bar.
@@ -110,4 +110,15 @@ pub struct BacktestResult {
     pub marks: EquityCurve,
     /// Trades from flat to flat, in the order of their ends.
     pub trades: Vec<TradeRow>,
+    /// Orders and fills one by one, when they were asked for.
+    pub log: OrderLog,
+}
+
+/// Orders and fills one by one; grows with the run, so it is kept on request only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OrderLog {
+    /// Every order that left for the venue.
+    pub orders: Vec<NewOrder>,
+    /// Every fill, with the order that it is of.
+    pub fills: Vec<(ClientOrderId, Fill)>,
 }

@@ -144,6 +144,9 @@ pub enum Verb {
     /// Trade (the default)
     #[command(visible_alias = "trade")]
     Run(RunArgs),
+    /// Trade files of market data with the live engine, and tell what it was worth
+    #[command(visible_alias = "backtesting")]
+    Backtest(crate::backtest::BacktestArgs),
     /// Pre-flight: configuration, clock, connectivity, permissions, filters, risk limits, streams
     Check(RunArgs),
     /// Run the simulated venue by itself, speaking Binance's spot protocol on loopback
@@ -182,20 +185,25 @@ pub enum Verb {
     ShowConfig(RunArgs),
     /// Write a documented configuration file
     NewConfig(NewConfigArgs),
+    /// Write a crate with a strategy of your own that runs in backtest, paper and live as it is
+    NewStrategy(crate::new_strategy::NewStrategyArgs),
     /// Exchanges that can be traded
     ListExchanges,
     /// Instruments of the venue
     ListMarkets(ListMarketsArgs),
     /// Bar lengths that strategies can ask for
     ListTimeframes,
-    /// Strategies that can be run
+    /// Strategies that can be run; with --json also what can be set, with range, default and unit
     ListStrategies,
     /// What was traded, newest first, out of the database
     ShowTrades(ShowTradesArgs),
     /// The database: how far it is, or build it again from the journals
     Database(DatabaseArgs),
-    /// Statistics of a series of daily returns, each with its convention
-    Report(ReportArgs),
+    /// What a run or a series of daily returns was worth: table, JSON, one HTML file
+    Report(crate::report::ReportArgs),
+    /// The prices of a saved run with entries, exits and indicators, as one HTML file
+    #[command(visible_alias = "plot-dataframe")]
+    Plot(crate::plot::PlotArgs),
 }
 
 /// Flags of `show-trades`.
@@ -260,17 +268,6 @@ pub struct NewConfigArgs {
     /// For live trading
     #[arg(long)]
     pub live: bool,
-}
-
-/// Flags of `report`.
-#[derive(Clone, Debug, Args)]
-pub struct ReportArgs {
-    /// CSV file with the header `date,return`, one day a line; `-` reads stdin
-    #[arg(long, value_name = "FILE")]
-    pub returns: PathBuf,
-    /// Days a year: 365 where markets never close, 252 for stocks
-    #[arg(long, value_name = "DAYS", default_value_t = keel_report::PERIODS_PER_YEAR, value_parser = clap::value_parser!(u32).range(1..=366))]
-    pub periods: u32,
 }
 
 /// Flags of `list-markets`.
@@ -492,7 +489,7 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for verb in ["backtest", "sweep", "hyperopt", "download-data", "doctor"] {
+        for verb in ["sweep", "hyperopt", "download-data", "doctor"] {
             assert!(!help.contains(&format!("\n  {verb}")), "{verb} is in the help");
         }
         for verb in [

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what a [`Config`] holds can be acted upon; nothing behind it checks a range or parses a text again.
 
+pub mod backtest;
+pub mod declared;
 mod guards;
 pub mod layers;
 pub mod schema;
@@ -113,6 +115,8 @@ pub struct RiskSettings {
     pub price_collar_bps: u32,
     /// Oldest quote that may decide; unit: milliseconds.
     pub reference_age_max_ms: u64,
+    /// An equal order within this time is a duplicate; zero: no such limit; unit: milliseconds.
+    pub duplicate_window_ms: u64,
     /// Loss of one day.
     pub daily_loss_max: Notional,
     /// Guards that watch over time, and protections.
@@ -233,6 +237,8 @@ pub struct Config {
     pub database: Option<DatabaseSettings>,
     /// Latency of the embedded venue.
     pub simulation_latency: Duration,
+    /// What a backtest trades and how it fills.
+    pub backtest: backtest::BacktestSettings,
     /// The recording, when one is traded.
     pub replay: Option<Replay>,
     /// Time for the whole stop.
@@ -345,6 +351,7 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
             _ => DurabilityChoice::Power,
         },
         simulation_latency: Duration::from_micros(raw.simulation.latency_us),
+        backtest: backtest::settings(layers, &raw.backtest)?,
         stop_total: Duration::from_millis(raw.stop.total_ms),
         restart: Restart {
             is_auto: raw.restart.auto,
@@ -489,10 +496,16 @@ fn strategies(layers: &Layers, raw: &RawConfig) -> Result<Vec<StrategyChoice>, L
         if choices.iter().any(|other| other.name == info.name) {
             return Err(LaunchError::config(place(), format!("strategy `{name}` is named twice"), "name it once"));
         }
-        let section = info.name.replace('-', "_");
+        let section = info.section();
         let params = layers.section(&section).fold(Params::new(), |params, (key, value)| params.with(key, value));
-        registry::check(info.name, &params)
-            .map_err(|error| LaunchError::config(format!("section [{section}]"), error, "correct it there"))?;
+        let params = layers
+            .section(declared::EXITS)
+            .fold(params, |params, (key, value)| params.with(&format!("{}{key}", keel_strategy::exits::PREFIX), value));
+        registry::check(info.name, &params).map_err(|error| {
+            let at_exits = error.to_string().starts_with("strategy `exits`");
+            let place = if at_exits { declared::EXITS } else { section.as_str() };
+            LaunchError::config(format!("section [{place}]"), error, "correct it there")
+        })?;
         choices.push(StrategyChoice { name: info.name.to_owned(), params });
     }
     Ok(choices)

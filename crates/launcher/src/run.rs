@@ -24,6 +24,9 @@ pub mod strategies;
 pub mod summary;
 pub mod venue;
 
+pub use market::simulated_balances;
+pub use start::engine_config;
+
 use crate::cli::{Common, RunArgs};
 use crate::config::secrets::{self, Keys, Sources};
 use crate::config::{self, Config, Mode, Speed, Venue};

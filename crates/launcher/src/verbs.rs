@@ -93,6 +93,7 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::NewConfig(_)) if common.json => {
             Err(LaunchError::Usage("--json means nothing to `new-config`, which writes TOML; leave it out".into()))
         }
+        Some(Verb::Backtest(args)) => crate::backtest::backtest(&common, &args),
         Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run).dry_run_is_paper()?),
         Some(Verb::Venue(args)) => crate::run::venue::serve(&common, &args),
         Some(Verb::Check(args)) => crate::run::ask::check(&common, &args.or(run)),
@@ -117,7 +118,9 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::ListExchanges) => list_exchanges(&common),
         Some(Verb::ListTimeframes) => list_timeframes(&common),
         Some(Verb::Report(args)) => crate::report::report(&common, &args),
-        Some(Verb::ListStrategies) => list_strategies(&common),
+        Some(Verb::Plot(args)) => crate::plot::plot(&common, &args),
+        Some(Verb::ListStrategies) => crate::list_strategies::run(&common),
+        Some(Verb::NewStrategy(args)) => crate::new_strategy::run(&common, &args),
         Some(Verb::ShowTrades(args)) => crate::database::show_trades(&common, &args),
         Some(Verb::Database(args)) => crate::database::database(&common, &args),
     }
@@ -197,14 +200,5 @@ fn list_timeframes(common: &Common) -> Result<ExitStatus, LaunchError> {
     ];
     let rows: Vec<_> = rows.iter().map(|(name, seconds)| vec![(*name).to_owned(), seconds.to_string()]).collect();
     show_list(common, &["name", "seconds"], &rows);
-    Ok(ExitStatus::Clean)
-}
-
-fn list_strategies(common: &Common) -> Result<ExitStatus, LaunchError> {
-    let rows: Vec<_> = keel_strategy::strategies()
-        .iter()
-        .map(|info| vec![info.name.to_owned(), info.description.to_owned()])
-        .collect();
-    show_list(common, &["name", "what"], &rows);
     Ok(ExitStatus::Clean)
 }

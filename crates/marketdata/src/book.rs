@@ -9,8 +9,8 @@ use keel_model::{BookDelta, BookSnapshot, InstrumentId, Level, Price, Timestamp,
 
 mod rows;
 mod side;
-use side::BookSide;
 pub use rows::RowsApplied;
+use side::BookSide;
 pub use side::Levels;
 
 /// The most levels kept per side. When a side is full, the level farthest from the top makes room.

@@ -57,6 +57,9 @@ impl Replay {
 
     /// Follows a fill for the list of trades.
     pub(super) fn note_fill(&mut self, id: ClientOrderId, strategy: StrategyId, fill: &Fill) {
+        if let Some(log) = &mut self.log {
+            log.fills.push((id, *fill));
+        }
         let Some(trades) = &mut self.trades else { return };
         let quote = self.engine.instruments().get(fill.instrument).map(|known| known.quote);
         let fee = match quote {

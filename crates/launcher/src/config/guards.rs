@@ -29,6 +29,7 @@ pub(super) fn risk_settings(layers: &Layers, raw: &RawConfig) -> Result<RiskSett
         open_orders_max: narrow(risk.open_orders_max_count),
         orders_per_s_max: narrow(risk.orders_per_s_max_count),
         price_collar_bps: narrow(risk.price_collar_bps),
+        duplicate_window_ms: risk.duplicate_window_ms,
         daily_loss_max: money("risk", "daily_loss_max_quote", &risk.daily_loss_max_quote)?,
         guards: guard_limits(raw, &money)?,
     };
@@ -122,6 +123,7 @@ impl RiskSettings {
             order_burst: self.orders_per_s_max,
             price_collar_bps: self.price_collar_bps,
             reference_age_ms_max: self.reference_age_max_ms,
+            duplicate_window_ms: self.duplicate_window_ms,
             daily_loss_max: self.daily_loss_max,
             open_orders_max: self.open_orders_max,
             open_orders_per_instrument_max: self.open_orders_max,

@@ -1,8 +1,9 @@
 //! Every key of the configuration, once: its type, range, default and documentation. The typed [`RawConfig`], the table
-//! [`SECTIONS`] that checks and documents values, and the files that `new-config` writes all come from here.
+//! [`FIXED`] (with the sections of the strategies: [`sections`]) that checks and documents values, and the files that `new-config` writes all come from here.
 //!
 //! Invariant: every number has its unit as the last word of its name and a checked range (tested below).
 
+pub use super::declared::sections;
 use serde::{Deserialize, Serialize};
 
 /// What a value may be.
@@ -66,8 +67,8 @@ macro_rules! schema {
         pub struct RawConfig {
             $( $(#[doc = $section_doc])* pub $section: $raw, )*
         }
-        /// All sections in the order in which they are written.
-        pub const SECTIONS: &[Section] = &[$( Section {
+        /// All sections but those of the strategies, in the order in which they are written.
+        pub const FIXED: &[Section] = &[$( Section {
             name: stringify!($section),
             doc: &[$($section_doc),*],
             keys: &[$( Key { name: stringify!($key), kind: $kind, default: $default, doc: &[$($doc),*] }, )*],
@@ -143,7 +144,8 @@ schema! {
     }
     /// Which strategies decide.
     [strategy] RawStrategy {
-        /// One or more of: market-maker, ema-cross, idle. Each trades every instrument.
+        /// One or more of those that `launcher list-strategies` shows. Each trades every instrument; one of two legs each
+        /// pair of a spot instrument and its perpetual.
         names: Vec<String> = "[\"market-maker\"]", Kind::Words;
         /// An entry that has not filled after this time is cancelled; 0: never. Orders of brackets, OCO pairs, TWAP and
         /// iceberg orders are left to their plan.
@@ -152,43 +154,6 @@ schema! {
         exit_timeout_s: f64 = "0.0", Kind::Real(0.0, 86400.0);
         /// After so many exits in a row that did not fill in time, what is left of the last is closed at the market; 0: never.
         exit_timeouts_max_count: u64 = "0", Kind::Whole(0, 1_000);
-    }
-    /// The market maker: a post-only bid and ask around the middle of the book, moved with the market and with what is held.
-    [market_maker] RawMarketMaker {
-        /// Value of each quote.
-        quote_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
-        /// Quotes on each side.
-        levels_count: u64 = "1", Kind::Whole(1, 20);
-        /// Distance from one quote to the next on the same side.
-        level_step_bps: f64 = "1.0", Kind::Real(0.0, 1000.0);
-        /// Distance of the nearest quote from the middle of the book.
-        half_spread_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
-        /// A quote is moved when it is off by more than this, and by more than a tick.
-        requote_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
-        /// Least time between two requests on one side.
-        requote_interval_ms: u64 = "250", Kind::Whole(1, 60_000);
-        /// The most that may be held or owed per instrument before one side is no longer quoted.
-        inventory_notional_max_quote: String = "\"5000\"", Kind::Decimal("1", "1000000000");
-        /// How far both quotes move against a full inventory, so that it is worked off.
-        skew_bps: f64 = "0.5", Kind::Real(0.0, 1000.0);
-    }
-    /// The moving-average cross: long while the fast average is above the slow one.
-    [ema_cross] RawEmaCross {
-        /// Length of the bars that are averaged; must divide a day.
-        bar_s: u64 = "1", Kind::Whole(1, 86_400);
-        /// Bars of the fast average.
-        fast_bars_count: u64 = "5", Kind::Whole(1, 10_000);
-        /// Bars of the slow average; more than of the fast one.
-        slow_bars_count: u64 = "20", Kind::Whole(2, 10_000);
-        /// Value of each entry.
-        order_notional_quote: String = "\"500\"", Kind::Decimal("1", "1000000000");
-        /// How to enter and leave: `market`, or `limit` for a limit order through the spread that is cancelled if it does
-        /// not fill at once.
-        entry: String = "\"market\"", Kind::Word(&["market", "limit"]);
-        /// How far beyond the best price a `limit` entry or exit may fill.
-        slippage_bps: f64 = "5.0", Kind::Real(0.0, 1000.0);
-        /// Distance of the protective stop below the average entry price; 0 places none.
-        stop_loss_bps: f64 = "0.0", Kind::Real(0.0, 5000.0);
     }
     /// Limits that no order passes. An order beyond one is denied, and says so.
     [risk] RawRisk {
@@ -206,6 +171,8 @@ schema! {
         price_collar_bps: u64 = "500", Kind::Whole(1, 5_000);
         /// The oldest quote that may decide; without a newer one nothing that opens or adds is taken.
         reference_age_max_ms: u64 = "10000", Kind::Whole(100, 86_400_000);
+        /// An order equal to one of this strategy's or another's within this time is a duplicate and refused; 0: no such limit.
+        duplicate_window_ms: u64 = "50", Kind::Whole(0, 86_400_000);
         /// Loss of one UTC day at which no order that opens or adds is taken any more.
         daily_loss_max_quote: String = "\"1000\"", Kind::Decimal("1", "1000000000");
         /// Fall of the profit from its height at which no order that opens or adds is taken any more; 0: no such limit.
@@ -316,6 +283,50 @@ schema! {
         /// Time added before each order reaches the simulated exchange, on top of what the machine needs.
         latency_us: u64 = "0", Kind::Whole(0, 10_000_000);
     }
+    /// `launcher backtest`: what is traded, with what, and how the simulated venue fills. Runs of other kinds do not read this.
+    [backtest] RawBacktest {
+        /// `spot` holds the asset itself; `perpetual` is a linear perpetual: net positions, long or short, profit and fees in
+        /// the quote asset, margin.
+        instrument: String = "\"spot\"", Kind::Word(&["spot", "perpetual"]);
+        /// The asset that prices are in; the rest of a symbol is the base asset.
+        quote_asset: String = "\"USDT\"", Kind::Text;
+        /// What the account has of the quote asset at the start.
+        balance_quote: String = "\"100000\"", Kind::Decimal("0", "1000000000000");
+        /// What it has of each base asset at the start; spot only.
+        balance_base: String = "\"0\"", Kind::Decimal("0", "1000000000000");
+        /// Price step; 0: the last decimal place of the data.
+        tick_quote: String = "\"0\"", Kind::Decimal("0", "1000000");
+        /// Quantity step; 0: the last decimal place of the data.
+        lot_base: String = "\"0\"", Kind::Decimal("0", "1000000");
+        /// Least value of an order; 0: none.
+        notional_min_quote: String = "\"0\"", Kind::Decimal("0", "1000000");
+        /// Fee of orders that rested; negative: a rebate.
+        maker_fee_bps: String = "\"10\"", Kind::Decimal("-100", "1000");
+        /// Fee of orders that took.
+        taker_fee_bps: String = "\"10\"", Kind::Decimal("-100", "1000");
+        /// Where a market order fills when the market is known by bars: at the `close` of the bar that it was decided on, or
+        /// at the `next-open`.
+        fill: String = "\"next-open\"", Kind::Word(&["close", "next-open"]);
+        /// How much worse than the price takers fill on bars and quotes.
+        slippage_bps: u64 = "0", Kind::Whole(0, 5_000);
+        /// How much of a bar's volume can be filled; 0: any quantity.
+        participation_bps: u64 = "0", Kind::Whole(0, 10_000);
+        /// Time from a decision to the venue, and from the venue back; 0: none at all, what is decided on a row has happened
+        /// before the next one. A recording takes `simulation.latency_us` and at least 1 ms instead, as paper does.
+        latency_us: u64 = "0", Kind::Whole(0, 60_000_000);
+        /// The most that is added to each way, from the seed.
+        latency_jitter_us: u64 = "0", Kind::Whole(0, 60_000_000);
+        /// How the queue in front of resting orders moves where trades or depth are known.
+        queue: String = "\"risk-averse\"", Kind::Word(&["risk-averse", "proportional", "front"]);
+        /// The most that perpetuals may be worth per unit of equity.
+        leverage_max_count: u64 = "1", Kind::Whole(1, 125);
+        /// Equity per value of perpetuals at which the venue closes everything.
+        maintenance_margin_bps: u64 = "50", Kind::Whole(0, 10_000);
+        /// Rows that strategies see before anything may be opened.
+        warmup_count: u64 = "0", Kind::Whole(0, 100_000_000);
+        /// How often the engine is told the time; recordings: ten times a second.
+        timer_s: f64 = "60.0", Kind::Real(0.001, 86400.0);
+    }
     /// Trading a recorded session instead of a live market.
     [replay] RawReplay {
         /// The recording (gzip, one frame a line); empty: none. The run ends with it.
@@ -351,7 +362,7 @@ schema! {
 /// Finds a key.
 #[must_use]
 pub fn key(section: &str, name: &str) -> Option<&'static Key> {
-    SECTIONS.iter().find(|it| it.name == section)?.keys.iter().find(|it| it.name == name)
+    sections().iter().find(|it| it.name == section)?.keys.iter().find(|it| it.name == name)
 }
 
 /// The name most like `wrong`, when one is near enough to be meant.
@@ -393,8 +404,8 @@ mod tests {
 
     #[test]
     fn every_number_names_its_unit_and_every_key_is_documented() {
-        const UNITS: &[&str] = &["_s", "_ms", "_us", "_bps", "_count", "_quote", "_percent"];
-        for section in SECTIONS {
+        const UNITS: &[&str] = &["_s", "_ms", "_us", "_bps", "_count", "_quote", "_percent", "_base"];
+        for section in FIXED {
             assert!(!section.doc.is_empty(), "{}", section.name);
             for key in section.keys {
                 assert!(!key.doc.is_empty(), "{}.{} is not documented", section.name, key.name);
