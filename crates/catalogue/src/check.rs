@@ -32,6 +32,8 @@ impl Default for CheckOptions {
 pub struct Gap {
     /// The time without bars.
     pub span: Span,
+    /// From the start of the bar before to the start of the bar behind.
+    pub distance_ns: u64,
     /// Bars that would fit into it.
     pub bars: u64,
     /// Row (from 0) behind the gap.
@@ -107,16 +109,16 @@ impl Report {
         wrong == 0
     }
 
-    /// Gaps by their length, the most frequent first: length in nanoseconds and how many; of the first 10,000 gaps.
+    /// Gaps by the distance of the rows on both sides, the most frequent first: nanoseconds and how many; of the first 10,000 gaps.
     #[must_use]
-    pub fn gap_lengths(&self) -> Vec<(u64, u64)> {
+    pub fn gap_distances(&self) -> Vec<(u64, u64)> {
         let mut counts = std::collections::BTreeMap::<u64, u64>::new();
         for gap in &self.gaps {
-            *counts.entry(gap.span.to_ns - gap.span.from_ns).or_default() += 1;
+            *counts.entry(gap.distance_ns).or_default() += 1;
         }
-        let mut lengths: Vec<_> = counts.into_iter().collect();
-        lengths.sort_by_key(|(length, count)| (std::cmp::Reverse(*count), *length));
-        lengths
+        let mut distances: Vec<_> = counts.into_iter().collect();
+        distances.sort_by_key(|(distance, count)| (std::cmp::Reverse(*count), *distance));
+        distances
     }
 }
 
@@ -149,7 +151,7 @@ pub fn check(raw: &Raw, options: &CheckOptions) -> Report {
         for (at, (open, next)) in times.iter().zip(times.iter().skip(1)).enumerate() {
             let end = bars.interval.close_ns(*open);
             if *next > end {
-                gap(&mut report, at + 1, Span::new(end, *next), length.unwrap_or(end - open));
+                gap(&mut report, at + 1, *open, Span::new(end, *next));
             }
         }
         // Weeks begin on Mondays, months on the first: only fixed lengths up to a day are multiples.
@@ -167,12 +169,13 @@ fn told(place: Place, ts_ns: u64) -> String {
     format!("{place} ({})", time::iso(ts_ns))
 }
 
-fn gap(report: &mut Report, row: usize, span: Span, length: u64) {
-    let bars = (span.to_ns - span.from_ns) / length.max(1);
+fn gap(report: &mut Report, row: usize, open_ns: u64, span: Span) {
+    let length = (span.from_ns - open_ns).max(1);
+    let bars = (span.to_ns - span.from_ns) / length;
     report.gaps_count += 1;
     report.bars_missing += bars;
     if report.gaps.len() < GAPS_MAX {
-        report.gaps.push(Gap { span, bars, row });
+        report.gaps.push(Gap { span, distance_ns: span.to_ns - open_ns, bars, row });
     }
 }
 
@@ -285,6 +288,6 @@ mod tests {
         assert_eq!((report.gaps_count, report.bars_missing, gap.bars, gap.row), (1, 2, 2, 2));
         assert_eq!(gap.span.to_string(), "2024-01-01T00:02:00Z to 2024-01-01T00:04:00Z");
         assert!(report.is_sound(), "gaps are no fault of the rows");
-        assert_eq!(report.gap_lengths(), [(120_000_000_000, 1)]);
+        assert_eq!(report.gap_distances(), [(180_000_000_000, 1)]);
     }
 }

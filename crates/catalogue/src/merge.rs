@@ -3,6 +3,7 @@
 use crate::columns::Columns;
 use crate::error::CatalogueError;
 use crate::layout::Kind;
+use crate::sound::refuse_flaws;
 use crate::table::{Dataset, Raw};
 use crate::time;
 
@@ -25,8 +26,10 @@ pub struct Ordered {
     pub doubled: u64,
 }
 
-/// The rows of a file in order, equal ones once. Errors: two different rows of one time (of one id among trades).
+/// The rows of a file in order, equal ones once. Errors: a value that cannot be, two different rows of one time (of one id among
+/// trades).
 pub fn put_in_order(raw: Raw) -> Result<(Dataset, Ordered), CatalogueError> {
+    refuse_flaws(&raw)?;
     let backwards = raw.data.times().windows(2).filter(|pair| matches!(pair, [a, b] if b < a)).count() as u64;
     let Raw { data, path, first_line, snapped } = raw;
     let places = Raw { data: Dataset::Recording(path.clone()), path, first_line, snapped };

@@ -136,17 +136,23 @@ pub(crate) fn refuse_unsound(raw: &Raw) -> Result<(), CatalogueError> {
             "see all of them with `launcher data check`; `launcher data import` puts rows in order and drops equal ones",
         ));
     }
+    refuse_flaws(raw)
+}
+
+/// Refuses the first row that is no number or impossible.
+pub(crate) fn refuse_flaws(raw: &Raw) -> Result<(), CatalogueError> {
     let mut first = None;
     flaws(&raw.data, |at, flaw| {
         first = Some((at, flaw));
         false
     });
     match first {
-        Some((at, flaw)) => Err(refused(
-            at,
-            flaw.words().into(),
-            "see all of them with `launcher data check`; correct or fetch the data",
-        )),
+        Some((at, flaw)) => Err(CatalogueError::Row {
+            path: raw.path.clone(),
+            place: raw.place(at),
+            cause: flaw.words().into(),
+            remedy: "see all of them with `launcher data check`; correct or fetch the data",
+        }),
         None => Ok(()),
     }
 }
