@@ -2,9 +2,8 @@
 //!
 //! `cargo bench -p keel-sweep --bench sma_cross [-- scalar|avx2|avx512]`; a wrong answer is a panic.
 
-#[path = "golden_bars.rs"]
+#[path = "support/golden_bars.rs"]
 mod golden_bars;
-use keel_sweep::kernel::bars::Bars;
 use keel_sweep::kernel::rule::{Combination, Rule, Terms};
 use keel_sweep::kernel::run::{Pace, Stretch, run};
 use keel_sweep::kernel::simd::Width;

@@ -7,7 +7,7 @@
 use crate::SweepError;
 use crate::backend::{Control, Job, SweepBackend};
 use crate::kernel::bars::Bars;
-use crate::kernel::rule::{Beginning, Combination, Outcome, Rule, Sides, Size, Terms};
+use crate::kernel::rule::{Beginning, Combination, FillAt, Outcome, Rule, Sides, Size, Terms};
 use crate::kernel::run::Stretch;
 use keel_strategy::{Params, Settings, StrategyError, StrategyInfo, ema_cross, ema_cross_flip};
 
@@ -26,6 +26,8 @@ pub struct Market {
     pub bar_s: u64,
     /// May positions be short?
     pub can_short: bool,
+    /// Where market orders fill.
+    pub fill: FillAt,
 }
 
 /// A strategy as a kernel sees it.
@@ -52,6 +54,7 @@ pub fn kernel(strategy: &'static StrategyInfo, params: &Params, market: &Market)
     let terms = Terms {
         fee: market.fee,
         slippage: market.slippage,
+        fill: market.fill,
         beginning: Beginning::AtOnce,
         has_daily: true,
         ..Terms::new(market.cash)

@@ -23,5 +23,7 @@ pub mod search;
 pub mod space;
 /// Train, test, walk forward.
 pub mod split;
+/// A sweep as a state that can be written down.
+pub mod sweep;
 
 pub use error::SweepError;

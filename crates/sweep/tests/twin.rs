@@ -1,6 +1,6 @@
 //! Kernels against their scalar twin, combination by combination, for each width; and the published answers.
 
-#[path = "../benches/golden_bars.rs"]
+#[path = "../benches/support/golden_bars.rs"]
 mod golden_bars;
 
 use keel_sweep::SweepError;
