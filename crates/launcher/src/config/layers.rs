@@ -1,7 +1,7 @@
 //! Layers of the configuration: defaults, files, environment, command line; the later one wins and every value remembers
 //! where it came from. A value is checked against the schema when it enters, so a message can name file, line and key.
 
-use super::schema::{self, Key, Kind, RawConfig, SECTIONS};
+use super::schema::{self, FIXED, Key, Kind, RawConfig, sections};
 use crate::error::LaunchError;
 use keel_model::Notional;
 use std::cmp::Ordering;
@@ -88,7 +88,7 @@ impl Layers {
     pub fn defaults() -> Result<Self, LaunchError> {
         let mut layers = Self { values: BTreeMap::new() };
         let mut text = String::new();
-        for section in SECTIONS {
+        for section in sections() {
             text.push_str(&format!("[{}]\n", section.name));
             section.keys.iter().for_each(|key| text.push_str(&format!("{} = {}\n", key.name, key.default)));
         }
@@ -185,7 +185,7 @@ impl Layers {
 
     /// All values in the order of the schema: section, key, value, origin.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, &Value, &Origin)> {
-        SECTIONS.iter().flat_map(move |section| {
+        sections().iter().flat_map(move |section| {
             section.keys.iter().filter_map(move |key| {
                 let (value, origin) = self.values.get(&(section.name, key.name))?;
                 Some((section.name, key.name, value, origin))
@@ -208,7 +208,9 @@ impl Layers {
     /// The typed configuration.
     pub fn to_raw(&self) -> Result<RawConfig, LaunchError> {
         let mut root = toml::Table::new();
-        for (section, key, value, _) in self.iter() {
+        // Those of the strategies are read by their strategies.
+        let fixed = self.iter().filter(|(section, ..)| FIXED.iter().any(|it| it.name == *section));
+        for (section, key, value, _) in fixed {
             let table = root.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
             if let toml::Value::Table(table) = table {
                 table.insert(key.to_owned(), value.to_toml());
@@ -227,14 +229,14 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 fn find_section(name: &str, origin: &Origin) -> Result<&'static schema::Section, LaunchError> {
-    SECTIONS.iter().find(|section| section.name == name).ok_or_else(|| {
+    sections().iter().find(|section| section.name == name).ok_or_else(|| {
         // Somebody may have written a key without its section.
-        let home = SECTIONS.iter().find(|section| section.keys.iter().any(|key| key.name == name));
-        let remedy = match (home, schema::nearest(name, SECTIONS.iter().map(|section| section.name))) {
+        let home = sections().iter().find(|section| section.keys.iter().any(|key| key.name == name));
+        let remedy = match (home, schema::nearest(name, sections().iter().map(|section| section.name))) {
             (Some(home), _) => format!("it belongs into section [{}]", home.name),
             (None, Some(near)) => format!("did you mean `{near}`?"),
             (None, None) => {
-                format!("sections are {}", SECTIONS.iter().map(|it| it.name).collect::<Vec<_>>().join(", "))
+                format!("sections are {}", sections().iter().map(|it| it.name).collect::<Vec<_>>().join(", "))
             }
         };
         LaunchError::config(origin, format!("unknown section `{name}`"), remedy)
@@ -245,7 +247,7 @@ fn find_key(section: &'static schema::Section, name: &str, origin: &Origin) -> R
     section.keys.iter().find(|key| key.name == name).ok_or_else(|| {
         let secret =
             ["secret", "api_key", "apikey", "password", "token", "private_key"].iter().any(|word| name.contains(word));
-        let elsewhere = SECTIONS.iter().find(|it| it.keys.iter().any(|key| key.name == name));
+        let elsewhere = sections().iter().find(|it| it.keys.iter().any(|key| key.name == name));
         let remedy = match (schema::nearest(name, section.keys.iter().map(|key| key.name)), elsewhere) {
             _ if secret => "keys never stand in the configuration; see `credentials.file`".to_owned(),
             (_, Some(other)) => format!("it belongs into section [{}]", other.name),
