@@ -12,7 +12,7 @@ use crate::gate::{GateLevel, SubmitGate};
 use crate::inline::InlineSink;
 use crate::lanes::{Batch, LaneStatus, Lanes};
 use crate::latches::LatchWriter;
-use crate::latency::{LatencyRecorder, LatencySummary};
+use crate::latency::{LatencyRecorder, LatencySummary, StageBuckets};
 use crate::order_gateway::{InFlight, OrderGateway};
 use crate::shared::{HeartbeatWatch, Phase, Shared};
 use crate::sinks::ExecutionSink;
@@ -377,6 +377,12 @@ impl CoordinatorHandle {
     #[must_use]
     pub fn latency(&self) -> LatencySummary {
         self.latency.summary()
+    }
+
+    /// Latencies so far as histograms, for metrics.
+    #[must_use]
+    pub fn latency_buckets(&self) -> Vec<StageBuckets> {
+        self.latency.buckets()
     }
 
     /// Events processed so far; for a watchdog.

@@ -70,6 +70,37 @@ impl LatencySummary {
     }
 }
 
+/// One stage as a histogram of upper bounds, for metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageBuckets {
+    /// Its name.
+    pub name: &'static str,
+    /// Upper bounds in seconds, each with how many took at most as long.
+    pub buckets: Vec<(f64, u64)>,
+    /// All of them together; unit: seconds.
+    pub sum_s: f64,
+    /// How many were measured.
+    pub count: u64,
+}
+
+/// Upper bounds of [`StageBuckets`]; unit: nanoseconds.
+const BOUNDS_NS: [u64; 14] = [
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    1_000_000,
+    5_000_000,
+    25_000_000,
+    100_000_000,
+    1_000_000_000,
+    10_000_000_000,
+];
+
 /// Collects latencies; clones of an `Arc` of it are held by everything that measures.
 pub struct LatencyRecorder {
     histograms: Mutex<[Histogram<u64>; 5]>,
@@ -110,6 +141,21 @@ impl LatencyRecorder {
         }
     }
 
+    /// The stages as histograms with fixed bounds.
+    #[must_use]
+    pub fn buckets(&self) -> Vec<StageBuckets> {
+        let histograms = self.histograms.lock();
+        let stages = STAGES.iter().filter_map(|(stage, name)| Some((*name, histograms.get(*stage as usize)?)));
+        stages
+            .map(|(name, histogram)| StageBuckets {
+                name,
+                buckets: BOUNDS_NS.map(|bound| (bound as f64 / 1e9, histogram.count_between(0, bound))).to_vec(),
+                sum_s: if histogram.is_empty() { 0.0 } else { histogram.mean() * histogram.len() as f64 / 1e9 },
+                count: histogram.len(),
+            })
+            .collect()
+    }
+
     /// The figures so far.
     #[must_use]
     pub fn summary(&self) -> LatencySummary {
@@ -131,6 +177,22 @@ impl LatencyRecorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn histograms_cumulate_and_end_with_all() {
+        let recorder = LatencyRecorder::new();
+        for took_us in [1, 2, 40, 3_000, 30_000_000] {
+            recorder.record(Stage::FrameToAck, 0, took_us * 1_000);
+        }
+        let stages = recorder.buckets();
+        let last = stages.last().unwrap();
+        assert_eq!((last.name, last.count), ("frame → ack", 5));
+        assert!(last.buckets.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+        let below = |bound: f64| last.buckets.iter().find(|it| it.0 == bound).unwrap().1;
+        assert_eq!((below(2.5e-6), below(5e-5), below(5e-3), below(10.0)), (2, 3, 4, 4));
+        assert!((last.sum_s / 30.003_043 - 1.0).abs() < 0.01, "{}", last.sum_s);
+        assert!(stages.iter().take(4).all(|stage| stage.count == 0 && stage.sum_s == 0.0));
+    }
 
     #[test]
     fn stages_are_kept_apart_and_clocks_set_back_do_no_harm() {

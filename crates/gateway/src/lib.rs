@@ -50,7 +50,7 @@ pub use escape::{EscapeLimits, EscapeOutcome, EscapePath, EscapeReport, EscapeSc
 pub use gate::{GateLevel, SubmitGate};
 pub use inline::InlineSink;
 pub use lanes::{LaneCapacity, LaneStatus, Lanes};
-pub use latency::{LatencyRecorder, LatencySummary, Stage, StageSummary};
+pub use latency::{LatencyRecorder, LatencySummary, Stage, StageBuckets, StageSummary};
 pub use order_gateway::{GatewayLimits, InFlight, OrderGateway, OrderGatewayParts};
 pub use recovery::{RecordCollector, RecordTranslator, begin_session, recovered_records};
 pub use replay::{RecordedEnd, ReplayOptions, Replayed, replay_journal};

@@ -42,7 +42,7 @@ pub use error::{LifecycleError, PlanError};
 pub use exit::ExitStatus;
 pub use leak::{Baseline, DescriptorChange, LeakCheck, LeakReport, LeakSection};
 pub use ledger::{LEASES_NAMED_MAX, Lease, LeaseInfo, LeaseKind, ResourceLedger};
-pub use monitor::{MonitorConfig, ResourceMonitor, ResourcePeak};
+pub use monitor::{MonitorConfig, ResourceMonitor, ResourcePeak, Thresholds};
 pub use notify::Notifier;
 pub use panics::install_panic_hook;
 pub use plan::{

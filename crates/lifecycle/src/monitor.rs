@@ -33,6 +33,25 @@ pub struct MonitorConfig {
     pub cooldown: Duration,
 }
 
+/// Warning, error and critical of each figure, for reports (S1-050).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Thresholds {
+    /// Descriptors as a share of the soft limit.
+    pub descriptors_ratio: [f64; 3],
+    /// Resident memory; unit: bytes.
+    pub rss_bytes: [u64; 3],
+    /// Threads.
+    pub threads: [usize; 3],
+}
+
+impl MonitorConfig {
+    /// What it finds alarming.
+    #[must_use]
+    pub const fn thresholds(&self) -> Thresholds {
+        Thresholds { descriptors_ratio: self.descriptors_ratio, rss_bytes: self.rss_bytes, threads: self.threads }
+    }
+}
+
 impl Default for MonitorConfig {
     fn default() -> Self {
         Self {
@@ -109,6 +128,12 @@ impl ResourceMonitor {
             Err(_) => state.errors += 1,
         }
         sample
+    }
+
+    /// What it finds alarming.
+    #[must_use]
+    pub const fn thresholds(&self) -> Thresholds {
+        self.config.thresholds()
     }
 
     /// The samples kept, oldest first.
