@@ -5,7 +5,7 @@ use crate::config::{self, Config, DatabaseSettings};
 use crate::error::LaunchError;
 use crate::out;
 use crate::verbs::show_list;
-use keel_database::{Database, DbError, JournalSource, rebuild};
+use keel_database::{Database, DbError, JournalRow, JournalSource, TradeRow, rebuild};
 use keel_lifecycle::ExitStatus;
 use keel_store::FolderLock;
 use std::collections::BTreeSet;
@@ -107,6 +107,18 @@ pub fn show_trades(common: &Common, args: &ShowTradesArgs) -> Result<ExitStatus,
     let head = ["booked (UTC)", "symbol", "side", "quantity", "price", "value", "fee", "liquidity", "order", "trade"];
     show_list(common, &head, &rows);
     Ok(ExitStatus::Clean)
+}
+
+/// The mode, the journals (oldest first) and the newest fills, newest first.
+pub(crate) fn fills(common: &Common, count_max: u32) -> Result<(String, Vec<JournalRow>, Vec<TradeRow>), LaunchError> {
+    let (config, settings) = settings(common)?;
+    block_on(async {
+        let database = open(&config, &settings).await?;
+        let journals = database.journals().await.map_err(failed);
+        let fills = database.trades(None, count_max).await.map_err(failed);
+        database.close(CLOSE_LIMIT).await.map_err(failed)?;
+        Ok((config.mode.to_string(), journals?, fills?))
+    })
 }
 
 fn time_of(ns: i64) -> String {

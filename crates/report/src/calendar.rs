@@ -28,6 +28,10 @@ pub struct Daily {
 /// Daily returns of an equity curve: the last value of each day against that of the day before, the first against `start`.
 #[must_use]
 pub fn daily(start_ns: i64, start: f64, equity: &[EquityPoint]) -> Daily {
+    if start.is_nan() || start <= 0.0 {
+        // Nothing to measure a return against.
+        return Daily::default();
+    }
     let first_day = start_ns.div_euclid(DAY_NS);
     let day_of = |ts_ns: i64| (ts_ns.saturating_sub(1)).div_euclid(DAY_NS).max(first_day);
     let mut values = Vec::new();

@@ -49,6 +49,9 @@ pub fn exposure(run: &Run) -> Exposure {
         if net.abs() <= size_max * DUST {
             net = 0.0;
         }
+        if run.start_equity.is_nan() || run.start_equity <= 0.0 {
+            continue;
+        }
         share = ratio(net, equity.at(now)).unwrap_or(0.0);
         largest = largest.max(share.abs());
         result.steps.push((now, share));
@@ -58,7 +61,7 @@ pub fn exposure(run: &Run) -> Exposure {
     weighted += share.abs() * length;
     let span = run.end_ns.saturating_sub(run.start_ns) as f64;
     result.time_share = ratio(in_market, span).map(|share| share.min(1.0));
-    result.average = ratio(weighted, span);
+    result.average = ratio(weighted, span).filter(|_| run.start_equity > 0.0);
     result.largest = (!result.steps.is_empty()).then_some(largest);
     result
 }
@@ -135,7 +138,7 @@ mod tests {
     #[test]
     fn no_trades_are_no_exposure() {
         let none = exposure(&Run { end_ns: 5, ..Run::default() });
-        assert_eq!((none.time_share, none.average, none.largest), (Some(0.0), Some(0.0), None));
+        assert_eq!((none.time_share, none.average, none.largest), (Some(0.0), None, None));
         assert_eq!(exposure(&Run::default()).time_share, None);
     }
 }

@@ -172,9 +172,10 @@ fn figure(chart: &Chart, has_title: bool, out: &mut String) {
     let still = if chart.is_still() { " still" } else { "" };
     let focus = if chart.is_still() { "" } else { " tabindex=\"0\"" };
     let title = if has_title { escaped(&chart.title) } else { String::new() };
+    let tall = if chart.has_candles() { " tall" } else { "" };
     put!(
         out,
-        "<figure class=\"chart\"><figcaption>{title}<span class=\"legend\" aria-hidden=\"true\"></span></figcaption>\
+        "<figure class=\"chart{tall}\"><figcaption>{title}<span class=\"legend\" aria-hidden=\"true\"></span></figcaption>\
          <div class=\"plot{still}\" id=\"{}\" role=\"img\"{focus} aria-label=\"{}\"></div></figure>\n",
         chart.id,
         escaped(&chart.words),

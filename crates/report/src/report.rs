@@ -77,7 +77,12 @@ impl Report {
     }
 
     fn new(run: Run, daily: Daily, periods_per_year: u32) -> Self {
-        let all = drawdowns::drawdowns(run.start_ns, run.start_equity, &run.equity);
+        // Without a start there is nothing that a drawdown could be a share of.
+        let all = if run.start_equity > 0.0 {
+            drawdowns::drawdowns(run.start_ns, run.start_equity, &run.equity)
+        } else {
+            Vec::new()
+        };
         let exposure = exposure(&run);
         let parts = Parts { run: &run, daily: &daily, drawdowns: &all, exposure: &exposure, periods: periods_per_year };
         let sections = sections(&parts);

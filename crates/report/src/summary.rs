@@ -90,8 +90,18 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
         figure("from", "From", Unit::Time, time(run.start_ns), "first event, UTC"),
         figure("to", "To", Unit::Time, time(run.end_ns), "last event, UTC"),
         figure("duration_s", "Duration", Unit::Seconds, Some(days * 86_400.0).filter(|_| has_length), "to − from"),
-        money("start_balance", "Start balance", Some(run.start_equity), "equity before the first event"),
-        money("final_balance", "Final balance", Some(last), "equity at the end, open positions at the last price"),
+        money(
+            "start_balance",
+            "Start balance",
+            Some(run.start_equity).filter(|it| *it > 0.0),
+            "equity before the first event",
+        ),
+        money(
+            "final_balance",
+            "Final balance",
+            Some(last).filter(|_| run.start_equity > 0.0),
+            "equity at the end, open positions at the last price",
+        ),
         money("absolute_profit", "Absolute profit", Some(profit), "final − start"),
         share("total_profit", "Total profit", ratio(profit, run.start_equity), "final/start − 1"),
         money("avg_daily_profit", "Average daily profit", a_day(profit), "absolute profit/days, days as a fraction"),
@@ -158,7 +168,12 @@ fn trades(run: &Run) -> Vec<Figure> {
         open_s: trade.open_s(),
     });
     let closed: Vec<ClosedTrade> = closed.collect();
-    let statistics = TradeStatistics::new(&closed, run.start_equity, length_days(run).floor(), realised_drawdown(run));
+    let statistics = TradeStatistics::new(
+        &closed,
+        run.start_equity,
+        length_days(run).floor(),
+        realised_drawdown(run).filter(|_| run.start_equity > 0.0),
+    );
     let mut figures = statistics.figures().to_vec();
     let of = |wanted: Direction| run.trades.iter().filter(move |trade| trade.direction == wanted);
     let profit_of = |wanted: Direction| {
@@ -230,9 +245,10 @@ fn drawdown(parts: &Parts<'_>) -> Vec<Figure> {
     let run = parts.run;
     let deepest = parts.drawdowns.iter().min_by(|a, b| a.depth().total_cmp(&b.depth()));
     let largest = parts.drawdowns.iter().max_by(|a, b| a.loss().total_cmp(&b.loss()));
+    let with_start = |value: f64| Some(value).filter(|_| run.start_equity > 0.0);
     let longest = parts.drawdowns.iter().map(|it| it.duration_s).reduce(f64::max);
     let time = |ns: Option<i64>| ns.map(seconds);
-    let nothing_lost = (!run.equity.is_empty() && deepest.is_none()).then_some(0.0);
+    let nothing_lost = (run.start_equity > 0.0 && !run.equity.is_empty() && deepest.is_none()).then_some(0.0);
     let of = |pick: fn(f64, f64) -> f64| {
         run.equity.iter().map(|point| point.equity).filter(|it| it.is_finite()).fold(run.start_equity, pick)
     };
@@ -286,8 +302,8 @@ fn drawdown(parts: &Parts<'_>) -> Vec<Figure> {
             longest,
             "from a peak to its recovery or the end",
         ),
-        money("min_balance", "Lowest balance", Some(of(f64::min)), "min(E), start included"),
-        money("max_balance", "Highest balance", Some(of(f64::max)), "max(E), start included"),
+        money("min_balance", "Lowest balance", with_start(of(f64::min)), "min(E), start included"),
+        money("max_balance", "Highest balance", with_start(of(f64::max)), "max(E), start included"),
     ]
 }
 

@@ -44,7 +44,7 @@ impl TradeStatistics {
         let lengths: Vec<f64> = trades.iter().map(|trade| trade.open_s).collect();
         let figures = vec![
             Figure::new("trades", "Trades", Unit::Count, Some(n), "closed, from entry to exit"),
-            number("profit", "Profit", Some(profits.iter().sum()), "Σ profit after fees"),
+            Figure::new("profit", "Profit", Unit::Money, Some(profits.iter().sum()), "Σ profit after fees"),
             share("winrate", "Win rate", win_rate, "trades with profit > 0"),
             number(
                 "profit_factor",
@@ -52,9 +52,10 @@ impl TradeStatistics {
                 ratio(wins.iter().sum(), -lost.iter().sum::<f64>()),
                 "Σ profit of winners/abs(Σ loss of losers)",
             ),
-            number(
+            Figure::new(
                 "expectancy",
                 "Expectancy",
+                Unit::Money,
                 expectancy(win_rate, average_win, average_loss),
                 "w·avg_win − (1−w)·avg_loss",
             ),
@@ -67,7 +68,7 @@ impl TradeStatistics {
             share("avg_profit_ratio", "Average profit", mean(&ratios), "mean of profit/stake"),
             share("best_trade", "Best trade", ratios.iter().copied().reduce(f64::max), "max of profit/stake"),
             share("worst_trade", "Worst trade", ratios.iter().copied().reduce(f64::min), "min of profit/stake"),
-            number("avg_open_s", "Average time open, s", mean(&lengths), "mean of exit − entry"),
+            Figure::new("avg_open_s", "Average time open", Unit::Seconds, mean(&lengths), "mean of exit − entry"),
             number("sqn", "SQN", sqn, "√n·mean/std(ddof 1) of profit/start balance"),
             number("p_value", "p-value", p_value(&shares), "two-sided t-test of mean profit against 0"),
             number("sharpe_trades", "Sharpe (trades)", over(deviation(&shares, 0)), "profit a day/std(ddof 0)·√365"),

@@ -48,6 +48,11 @@ impl Chart {
         self
     }
 
+    /// Does it show prices, with much to read above them?
+    pub(super) fn has_candles(&self) -> bool {
+        self.spec.contains_key("candles")
+    }
+
     /// Does it stay as it is when the others zoom?
     pub(super) fn is_still(&self) -> bool {
         self.spec.contains_key("kind")
@@ -135,7 +140,8 @@ fn equity(report: &Report) -> Chart {
 }
 
 fn drawdown(report: &Report) -> Chart {
-    let points = underwater(report.run.start_equity, &report.run.equity);
+    let has_start = report.run.start_equity > 0.0;
+    let points = if has_start { underwater(report.run.start_equity, &report.run.equity) } else { Vec::new() };
     let deepest = report.drawdowns.first().map(crate::drawdowns::Drawdown::depth);
     let words = format!("Drawdown over time; the deepest is {}.", percent(deepest));
     let line = series("Below the highest", "lossline", "line", true, &extremes(&points, STRETCHES_MAX));

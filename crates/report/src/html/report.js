@@ -62,7 +62,7 @@
       return ticks;
     }
     const months = wanted / (30.44 * DAY);
-    const every = [1, 2, 3, 6, 12, 24, 60, 120, 240, 600].find((it) => it >= months) || 1200;
+    const every = [1, 2, 3, 4, 6, 12, 24, 60, 120, 240, 600].find((it) => it >= months) || 1200;
     const first = new Date(from);
     let at = first.getUTCFullYear() * 12 + first.getUTCMonth();
     at = Math.ceil(at / every) * every;
@@ -98,6 +98,9 @@
   };
   /** The value that holds at a time: the last one at or before it. */
   const holding = (times, at) => Math.max(0, find(times, at + 1) - 1);
+
+  /** What is shown at a time: a step's value holds on, a line has its nearest point. */
+  const placeOf = (series, at) => (series.type === 'step' ? holding(series.t, at) : nearest(series.t, at));
 
   const group = { charts: [], full: [0, 1], view: [0, 1], at: null };
   const live = byId('live');
@@ -152,7 +155,7 @@
       const height = spec.height;
       const [from, to] = group.view;
       const [low, high] = domain(from, to);
-      const [ticks, step] = valueTicks(low, high, Math.max(3, Math.floor(height / 54)));
+      const [ticks, step] = valueTicks(low, high, Math.max(4, Math.floor(height / 50)));
       const labels = onAxis(ticks, step, spec.format);
       const left = clamp(Math.max(0, ...labels.map((text) => text.length)) * 6.9 + 12, 56, 96);
       const inner = { left, right: width - 8, top: 8, bottom: height - 22 };
@@ -287,7 +290,7 @@
       }
       for (const it of series) {
         if (!it.t.length) continue;
-        const place = at === null ? it.t.length - 1 : holding(it.t, at);
+        const place = at === null ? it.t.length - 1 : placeOf(it, at);
         add('key ' + it.class, it.name, shown(it.v[place], it.format || spec.format));
       }
       const trade = at === null ? null : tradeNear(at);
@@ -305,10 +308,10 @@
       if (isIn) { const px = box.x(at); cross.setAttribute('x1', px); cross.setAttribute('x2', px); }
       series.forEach((it, index) => {
         const dot = dots[index];
-        const place = isIn && it.t.length ? holding(it.t, at) : -1;
+        const place = isIn && it.t.length ? placeOf(it, at) : -1;
         const isSeen = place >= 0 && it.v[place] !== null;
         dot.setAttribute('visibility', isSeen ? 'visible' : 'hidden');
-        if (isSeen) { dot.setAttribute('cx', box.x(at)); dot.setAttribute('cy', box.y(it.v[place])); }
+        if (isSeen) { dot.setAttribute('cx', box.x(it.type === 'step' ? at : it.t[place])); dot.setAttribute('cy', box.y(it.v[place])); }
       });
       if (!legend) return;
       legend.replaceChildren(...readout(isIn ? at : null).map(([className, label, value]) => {
