@@ -87,3 +87,7 @@ indicators-long BARS="10000000":
 
 bench-indicators BARS="10000000":
     cargo bench -p keel-marketdata --bench indicators -- {{BARS}}
+
+# A crate as `launcher new-strategy` writes it: built, tested, run in backtest and paper.
+new-strategy-test:
+    KEEL_E2E_NEW_STRATEGY=1 cargo test -p keel-launcher --test e2e new_strategy

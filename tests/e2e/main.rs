@@ -10,6 +10,7 @@ mod escape;
 mod harness;
 mod journal;
 mod live;
+mod new_strategy;
 mod output;
 mod replay;
 mod report;

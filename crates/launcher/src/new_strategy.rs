@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 
 const NAME_CHARS_MAX: usize = 48;
 
+/// The strategy that is written, as an example of this crate: so it is built and tested with everything else.
+const EXAMPLE: &str = include_str!("../examples/above_average.rs");
+
 /// Flags of `new-strategy`.
 #[derive(Clone, Debug, Args)]
 pub struct NewStrategyArgs {
@@ -131,7 +134,7 @@ fn files(name: &str, source: &Source) -> Vec<(&'static str, String)> {
     };
     vec![
         ("Cargo.toml", filled(include_str!("new_strategy/Cargo.toml.txt"))),
-        ("src/main.rs", filled(include_str!("new_strategy/main.rs.txt"))),
+        ("src/main.rs", EXAMPLE.replace("AboveAverage", &type_name).replace("above-average", name)),
         ("config.toml", filled(include_str!("new_strategy/config.toml.txt"))),
         ("README.md", filled(include_str!("new_strategy/README.md.txt"))),
         (".gitignore", "/target\n/keel-data\n".to_owned()),

@@ -10,12 +10,13 @@ use std::time::Duration;
 const PARAMS: &[ParamSpec] = &[
     ParamSpec::whole("bar_s", 1, 86_400, "60", "seconds", "Length of the bars; must divide a day.").fixed(),
     ParamSpec::money("order_notional_quote", 1, 1_000_000_000, "500", "quote asset", "Value of each entry."),
-    ParamSpec::whole("average_bars_count", 2, 10_000, "20", "bars", "Bars of the moving average.").swept("5", "100", "5"),
+    ParamSpec::whole("average_bars_count", 2, 10_000, "20", "bars", "Bars of the moving average.")
+        .swept("5", "100", "5"),
 ];
 
 /// Long while the price is above its moving average.
 #[derive(Debug)]
-struct @TYPE@ {
+struct AboveAverage {
     instrument: InstrumentId,
     bar: Duration,
     average: Sma,
@@ -23,7 +24,7 @@ struct @TYPE@ {
     trader: Trader,
 }
 
-impl @TYPE@ {
+impl AboveAverage {
     fn new(instrument: InstrumentId, settings: &Settings) -> Result<Self, StrategyError> {
         let average = Sma::new(settings.count("average_bars_count")?);
         Ok(Self {
@@ -35,9 +36,9 @@ impl @TYPE@ {
     }
 }
 
-impl Strategy for @TYPE@ {
+impl Strategy for AboveAverage {
     fn name(&self) -> &str {
-        "@NAME@"
+        "above-average"
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -79,10 +80,10 @@ impl Strategy for @TYPE@ {
 
 /// How it is called, what it does, what can be set, how it is made.
 const INFO: StrategyInfo = StrategyInfo::new(
-    "@NAME@",
+    "above-average",
     "long while the price is above its moving average",
     PARAMS,
-    |instrument, settings| Ok(Box::new(@TYPE@::new(instrument, settings)?)),
+    |instrument, settings| Ok(Box::new(AboveAverage::new(instrument, settings)?)),
 )
 .with_own_exits();
 
@@ -98,8 +99,8 @@ mod tests {
     #[test]
     fn it_buys_above_the_average_and_sells_below() {
         let params = Params::new().with("average_bars_count", 3);
-        let settings = Settings::check("@NAME@", PARAMS, &params).unwrap();
-        let (mut desk, mut strategy) = (Desk::new("0", "100000"), @TYPE@::new(ID, &settings).unwrap());
+        let settings = Settings::check("above-average", PARAMS, &params).unwrap();
+        let (mut desk, mut strategy) = (Desk::new("0", "100000"), AboveAverage::new(ID, &settings).unwrap());
         for close in [60_000.0, 60_000.0, 60_000.0, 60_010.0, 60_020.0] {
             desk.bar(&mut strategy, close);
         }
