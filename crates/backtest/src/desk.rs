@@ -81,10 +81,16 @@ impl Desk {
         self.venue.on_rows(instrument, rows, until).ok()
     }
 
-    /// Lets the venue act on what has reached it by `at` and takes what has come back by then.
-    pub(crate) fn arrivals(&mut self, at: Timestamp, out: &mut Vec<Delivery>) {
+    /// Lets the venue act on what has reached it by `at`; how much has come back by then and waits for [`Self::take`].
+    pub(crate) fn arrivals(&mut self, at: Timestamp) -> usize {
         self.venue.advance(at);
-        self.venue.poll(at, out);
+        self.venue.waiting(at)
+    }
+
+    /// What has come back by `at`, one after the other.
+    #[inline]
+    pub(crate) fn take(&mut self, at: Timestamp) -> Option<Delivery> {
+        self.venue.take(at)
     }
 
     /// Sends an effect on its way; what the engine must hear at once goes to `immediate`.

@@ -12,7 +12,7 @@ use crate::sync::Sync;
 use crate::trades::{TradeLog, TradeRow};
 use keel_engine::{Effect, Engine, EngineConfig, EngineError, Notice, Outbox, StateDigest};
 use keel_model::{Asset, Command, Event, ExecutionEvent, ExitPolicy, MarketEvent, Notional, StatusSnapshot, Timestamp};
-use keel_sim::{AccountId, Delivery, LatencyModel, MarketKind, MatchingEngine, SimConfig, SimError};
+use keel_sim::{AccountId, LatencyModel, MarketKind, MatchingEngine, SimConfig, SimError};
 use keel_strategy::Strategy;
 use std::fmt;
 use std::time::Duration;
@@ -124,7 +124,6 @@ pub struct Replay {
     syncs: Vec<Sync>,
     // Reused from event to event.
     effects: Vec<Effect>,
-    deliveries: Vec<Delivery>,
     immediate: Vec<ExecutionEvent>,
 }
 
@@ -174,7 +173,6 @@ impl Replay {
             funding: Notional::ZERO,
             syncs,
             effects: Vec::with_capacity(64),
-            deliveries: Vec::with_capacity(64),
             immediate: Vec::with_capacity(8),
         })
     }
@@ -391,14 +389,12 @@ impl Replay {
     /// What arrives at the venue or from it at this time.
     fn deliver(&mut self, at: Timestamp) {
         self.now = self.now.max(at);
-        let mut deliveries = std::mem::take(&mut self.deliveries);
-        self.desk.arrivals(at, &mut deliveries);
-        for delivery in deliveries.drain(..) {
+        for _ in 0..self.desk.arrivals(at) {
+            let Some(delivery) = self.desk.take(at) else { break };
             let Some(event) = self.desk.read(delivery) else { continue };
             self.engine.process_execution(at, &event, &mut self.outbox);
             self.dispatch();
         }
-        self.deliveries = deliveries;
     }
 
     /// Empties the outbox, and what that leads to, into the venue.

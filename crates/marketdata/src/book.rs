@@ -5,7 +5,7 @@
 //! so until the next snapshot. Depth and top of book are kept apart, since the fast top stream runs ahead of the deltas;
 //! [`OrderBook::best_bid`] and [`OrderBook::best_ask`] answer from whichever is newer. No allocation in steady state.
 
-use keel_model::{BookDelta, BookSnapshot, InstrumentId, Level, Price, Timestamp, TopOfBook};
+use keel_model::{BookDelta, BookSnapshot, InstrumentId, Level, Price, Quantity, Timestamp, TopOfBook};
 
 mod rows;
 mod side;
@@ -101,8 +101,8 @@ pub struct OrderBook {
     update_id: u64,
     ts_recv: Timestamp,
     top: Option<TopOfBook>,
-    /// Does the top come from the close of a bar?
-    is_from_bar: bool,
+    /// Is the top the last price alone?
+    is_last_price: bool,
     errors: u64,
 }
 
@@ -120,7 +120,7 @@ impl OrderBook {
             update_id: 0,
             ts_recv: Timestamp::ZERO,
             top: None,
-            is_from_bar: false,
+            is_last_price: false,
             errors: 0,
         }
     }
@@ -229,7 +229,7 @@ impl OrderBook {
             return Err(error);
         }
         self.top = Some(*top);
-        self.is_from_bar = false;
+        self.is_last_price = false;
         self.ts_recv = self.ts_recv.max(top.ts_recv);
         if matches!(self.state, BookState::Empty) {
             self.state = BookState::Live;
@@ -237,15 +237,21 @@ impl OrderBook {
         Ok(Applied::Yes)
     }
 
-    /// Where nothing better is known, the close of a bar stands for both sides: bid and ask are one price. Quotes and depth
-    /// take its place and are never replaced by it.
-    pub fn apply_close(&mut self, bar: &keel_model::Bar) -> Result<Applied, BookError> {
-        if self.has_depth || (self.top.is_some() && !self.is_from_bar) {
+    /// Where nothing better is known, the last price (the close of a bar, a trade) stands for both sides: bid and ask are one
+    /// price. Quotes and depth take its place and are never replaced by it.
+    pub fn apply_last(
+        &mut self,
+        price: Price,
+        quantity: Quantity,
+        ts_event: Timestamp,
+        ts_recv: Timestamp,
+    ) -> Result<Applied, BookError> {
+        if self.has_depth || (self.top.is_some() && !self.is_last_price) {
             return Ok(Applied::Outdated);
         }
         // A bar without trades has a price, too; the quantity only says that there is one.
-        let quantity = if bar.volume.is_positive() { bar.volume } else { keel_model::Quantity::from_int(1) };
-        let level = Level { price: bar.close, quantity };
+        let quantity = if quantity.is_positive() { quantity } else { Quantity::from_int(1) };
+        let level = Level { price, quantity };
         let checked = if level.price.is_positive() {
             check_jump(self.top.map(|top| top.bid), Some(level))
         } else {
@@ -255,10 +261,10 @@ impl OrderBook {
             self.errors += 1;
             return Err(error);
         }
-        let (instrument, ts_event) = (self.instrument, bar.ts_close);
-        self.top = Some(TopOfBook { instrument, ts_event, ts_recv: bar.ts_recv, update_id: 0, bid: level, ask: level });
-        (self.is_from_bar, self.state) = (true, BookState::Live);
-        self.ts_recv = self.ts_recv.max(bar.ts_recv);
+        let instrument = self.instrument;
+        self.top = Some(TopOfBook { instrument, ts_event, ts_recv, update_id: 0, bid: level, ask: level });
+        (self.is_last_price, self.state) = (true, BookState::Live);
+        self.ts_recv = self.ts_recv.max(ts_recv);
         Ok(Applied::Yes)
     }
 

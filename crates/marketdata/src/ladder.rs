@@ -143,6 +143,26 @@ impl<V: Copy + Default> Ladder<V> {
         self.far.clear();
     }
 
+    /// The best key below `key`.
+    #[must_use]
+    pub fn key_below(&self, key: i64) -> Option<i64> {
+        let near = if self.near > 0 && key > self.low { self.used_below(key.min(self.low + SPAN)) } else { None };
+        near.or_else(|| self.far.range(..key).next_back().map(|(key, _)| *key))
+    }
+
+    /// The worst key.
+    #[must_use]
+    pub fn worst_key(&self) -> Option<i64> {
+        if let Some((key, _)) = self.far.first_key_value() {
+            return Some(*key);
+        }
+        let mut worst = self.best_key();
+        while let Some(key) = worst.and_then(|key| self.used_below(key)) {
+            worst = Some(key);
+        }
+        worst
+    }
+
     /// Keys and levels, best first.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &V)> + '_ {
         let mut next = self.best_key();
@@ -277,11 +297,17 @@ mod tests {
                         *map.entry(key).or_default() += step;
                     }
                 }
-                assert_eq!(ladder.best().map(|(key, value)| (key, *value)), map.last_key_value().map(|(k, v)| (*k, *v)));
+                assert_eq!(
+                    ladder.best().map(|(key, value)| (key, *value)),
+                    map.last_key_value().map(|(k, v)| (*k, *v))
+                );
                 assert_eq!(ladder.get(key), map.get(&key));
                 assert_eq!((ladder.len(), ladder.is_empty()), (map.len(), map.is_empty()));
                 if step % 997 == 0 {
                     assert!(ladder.iter().eq(map.iter().rev().map(|(key, value)| (*key, value))), "seed {seed}");
+                    assert_eq!(ladder.worst_key(), map.first_key_value().map(|(key, _)| *key));
+                    let below = map.range(..key).next_back().map(|(key, _)| *key);
+                    assert_eq!(ladder.key_below(key), below, "seed {seed}");
                 }
             }
             ladder.clear();

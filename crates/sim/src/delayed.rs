@@ -96,7 +96,6 @@ pub struct DelayedVenue {
     outbound: VecDeque<Delivery>,
     last_in: Timestamp,
     last_out: Timestamp,
-    events: Vec<SimEvent>,
 }
 
 impl DelayedVenue {
@@ -118,7 +117,6 @@ impl DelayedVenue {
             outbound: VecDeque::new(),
             last_in: Timestamp::ZERO,
             last_out: Timestamp::ZERO,
-            events: Vec::new(),
         }
     }
 
@@ -204,6 +202,18 @@ impl DelayedVenue {
         }
     }
 
+    /// How much has arrived by `now` and waits to be taken.
+    #[must_use]
+    pub fn waiting(&self, now: Timestamp) -> usize {
+        self.outbound.iter().take_while(|delivery| delivery.at <= now).count()
+    }
+
+    /// Takes what has arrived first, if it has by `now`.
+    #[inline]
+    pub fn take(&mut self, now: Timestamp) -> Option<Delivery> {
+        self.outbound.pop_front_if(|delivery| delivery.at <= now)
+    }
+
     /// When something happens next without anything new: a request arrives at the venue or a report at the client.
     #[must_use]
     pub fn next_at(&self) -> Option<Timestamp> {
@@ -223,8 +233,7 @@ impl DelayedVenue {
 
     /// Sends the account events on their way; market data has its own feed.
     fn collect(&mut self, at: Timestamp) {
-        self.engine.drain_events(&mut self.events);
-        for event in self.events.drain(..) {
+        for event in self.engine.events.drain(..) {
             if matches!(event, SimEvent::Execution(_) | SimEvent::List(_) | SimEvent::Balances(_)) {
                 self.outbound.push_back(Delivery { at, payload: Payload::Event(event) });
             }
@@ -255,9 +264,11 @@ impl DelayedVenue {
                 SimAnswer::OpenOrders(asked.flat_map(|id| engine.open_orders(account, id)).collect())
             }
             SimRequest::Trades(instrument, since) => {
-                let trades = engine.account_trades(account, *instrument);
-                let recent = trades.filter(|trade| trade.ts >= *since);
-                let named = recent.map(|trade| {
+                // Times never run back, so that the recent ones are the last.
+                let trades = engine.account_trades(account, *instrument).rev();
+                let mut recent: Vec<_> = trades.take_while(|trade| trade.ts >= *since).collect();
+                recent.reverse();
+                let named = recent.into_iter().map(|trade| {
                     let order = engine.order(account, *instrument, OrderRef::Id(trade.order_id));
                     (order.map_or(ClientId::EMPTY, |order| order.client_order_id), *trade)
                 });

@@ -57,6 +57,7 @@ impl Replay {
         progress.engine += taken;
         self.now = self.now.max(self.engine.now());
         self.dispatch();
+        self.settle();
     }
 
     /// What comes next, by itself: one row for the venue or one message for the engine.
@@ -74,6 +75,7 @@ impl Replay {
         }
         progress.engine += self.engine.process_rows(instrument, &rows.since(progress.engine), next, &mut self.outbox);
         self.dispatch();
+        self.settle();
     }
 
     /// The venue does not know the instrument.

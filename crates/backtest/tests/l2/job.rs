@@ -7,14 +7,16 @@
 #![allow(dead_code, unreachable_pub, reason = "shared by the test and the benchmark; each uses a part")]
 
 use keel_backtest::{Replay, ReplayConfig, ReplayReport};
-use keel_engine::EngineConfig;
+use keel_engine::{EngineConfig, Notice};
 use keel_marketdata::{L2Columns, L2Kind, L2Row, SoundL2};
 use keel_model::{
-    Asset, ExitPolicy, InstrumentId, Instruments, Notional, OrderIntent, OrderPurpose, Price, Quantity, Side,
+    Asset, ExitPolicy, Fill, InstrumentId, InstrumentKind, Instruments, Notional, OrderIntent, OrderPurpose, Price,
+    Quantity, Side,
 };
 use keel_risk::RiskLimits;
 use keel_sim::{FeeModel, FillModel, HistoryLimits, LatencyModel, QueueModel, SimConfig, default_specs};
 use keel_strategy::{Context, OpenOrderState, Strategy, Subscription};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The instrument.
@@ -134,6 +136,7 @@ impl Strategy for TouchMaker {
 /// Engine and venue for the job: risk on, with limits that such a strategy would have.
 pub fn config() -> ReplayConfig {
     let mut instrument = default_specs().swap_remove(0).instrument;
+    instrument.kind = InstrumentKind::LinearPerpetual;
     instrument.tick_size = "0.1".parse().unwrap();
     instrument.min_price = instrument.tick_size;
     instrument.lot.step = "0.001".parse().unwrap();
@@ -153,58 +156,86 @@ pub fn config() -> ReplayConfig {
         report_out: Duration::from_millis(1),
         ..LatencyModel::default()
     };
-    let limits_of_histories =
-        HistoryLimits { public_trades_max: 0, klines_second_max: 0, klines_minute_max: 10, ..HistoryLimits::default() };
-    let held = |text: &str, amount| (Asset::new(text).unwrap(), Notional::from_int(amount));
+    // What a backtest asks the venue for afterwards.
+    let histories = HistoryLimits {
+        closed_orders_max: 2_000,
+        account_trades_max: 2_000,
+        public_trades_max: 0,
+        klines_second_max: 2,
+        klines_minute_max: 10,
+        ..HistoryLimits::default()
+    };
+    let fees = FeeModel { maker: "0.0002".parse().unwrap(), taker: "0.0005".parse().unwrap() };
     ReplayConfig {
         engine: EngineConfig { instruments, limits, ..EngineConfig::default() },
         sim: SimConfig {
-            fees: FeeModel::FREE,
+            fees,
             latency,
             queue: QueueModel::RiskAverse,
             fills: FillModel::Whole,
-            limits: limits_of_histories,
+            limits: histories,
             publish_market_data: false,
             ..SimConfig::default()
         },
-        balances: vec![held("BTC", 10), held("USDT", 1_000_000)],
+        balances: vec![(Asset::new("USDT").unwrap(), Notional::from_int(100_000))],
         exit_policy: ExitPolicy::CancelAll,
         ..ReplayConfig::default()
     }
 }
 
-/// What the job ends with.
+/// What the job ends with, in hftbacktest's words: the balance is what sales have brought less what purchases have cost,
+/// fees apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub orders: u64,
     pub trades: u64,
     pub position: String,
     pub balance: String,
+    pub fee: String,
 }
 
 impl Answer {
-    pub fn new(orders: u64, trades: u64, position: &str, balance: &str) -> Self {
-        Self { orders, trades, position: position.to_owned(), balance: balance.to_owned() }
+    pub fn new(orders: u64, trades: u64, position: &str, balance: &str, fee: &str) -> Self {
+        Self { orders, trades, position: position.to_owned(), balance: balance.to_owned(), fee: fee.to_owned() }
     }
+}
 
-    pub fn of(report: &ReplayReport) -> Self {
-        let change = |name: &str| {
-            let (asset, start) = *config().balances.iter().find(|(asset, _)| asset.as_str() == name).unwrap();
-            let end = report.venue_balances.iter().find(|balance| balance.asset == asset).unwrap();
-            end.total().unwrap().checked_sub(start).unwrap().normalized().to_string()
+/// Sums over the fills.
+#[derive(Debug, Default)]
+struct Sums {
+    position: Notional,
+    balance: Notional,
+    fee: Notional,
+}
+
+impl Sums {
+    fn add(&mut self, fill: &Fill) {
+        let value = Notional::of(fill.price, fill.quantity);
+        let quantity = Notional::from(fill.quantity);
+        let (position, balance) = match fill.side {
+            Side::Buy => (self.position.checked_add(quantity), self.balance.checked_sub(value)),
+            Side::Sell => (self.position.checked_sub(quantity), self.balance.checked_add(value)),
         };
-        Self {
-            orders: report.status.orders_total,
-            trades: report.status.fills_total,
-            position: change("BTC"),
-            balance: change("USDT"),
-        }
+        (self.position, self.balance) = (position.unwrap(), balance.unwrap());
+        self.fee = self.fee.checked_add(fill.fee).unwrap();
     }
 }
 
 /// Runs the job.
-pub fn run(config: ReplayConfig, rows: &SoundL2, strategy: TouchMaker) -> ReplayReport {
+pub fn run(config: ReplayConfig, rows: &SoundL2, strategy: TouchMaker) -> (Answer, ReplayReport) {
     let mut replay = Replay::new(config, vec![Box::new(strategy)]).unwrap();
+    let sums = Arc::new(Mutex::new(Sums::default()));
+    let heard = Arc::clone(&sums);
+    replay.observe(Box::new(move |_, notice| {
+        if let Notice::Fill { fill, .. } = notice {
+            heard.lock().unwrap().add(fill);
+        }
+    }));
     replay.feed_l2(ID, rows);
-    replay.finish()
+    let report = replay.finish();
+    let sums = sums.lock().unwrap();
+    let text = |value: Notional| value.normalized().to_string();
+    let (orders, trades) = (report.status.orders_total, report.status.fills_total);
+    let answer = Answer::new(orders, trades, &text(sums.position), &text(sums.balance), &text(sums.fee));
+    (answer, report)
 }

@@ -13,6 +13,6 @@ fn the_rows_are_those_of_the_golden_generator() {
 
 #[test]
 fn trades_position_and_balance_are_those_of_hftbacktest() {
-    let report = run(config(), &rows(200_000), TouchMaker::new());
-    println!("{:?} {:?}", Answer::of(&report), report.recorded);
+    let (answer, report) = run(config(), &rows(200_000), TouchMaker::new());
+    println!("{answer:?} {:?}", report.recorded);
 }

@@ -1,8 +1,8 @@
 //! A book kept from rows: single level changes, many at once, with a look at the best prices after each delta.
 
-use super::{Applied, BookError, BookState, OrderBook, check_best};
-use crate::l2::L2Rows;
-use keel_model::{Side, Timestamp};
+use super::{Applied, BookError, BookSide, BookState, OrderBook, check_best};
+use crate::l2::{L2Kind, L2Rows};
+use keel_model::Timestamp;
 
 /// What became of some rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,50 +28,12 @@ impl OrderBook {
     /// that they are. Stops behind the first delta that moves a best price. Takes nothing when [`Self::takes_rows`] is
     /// false or the rows' numbers do not fit the book's: then they go as deltas.
     pub fn apply_rows(&mut self, rows: &L2Rows<'_>, until: Timestamp) -> (RowsApplied, Result<Applied, BookError>) {
-        let mut done = RowsApplied::default();
-        let fits = |side: &mut super::BookSide| side.take_scales(rows.price_scale, rows.quantity_scale).is_some();
+        let fits = |side: &mut BookSide| side.take_scales(rows.price_scale, rows.quantity_scale).is_some();
         if !self.takes_rows() || !fits(&mut self.bids) || !fits(&mut self.asks) {
-            return (done, Ok(Applied::Outdated));
+            return (RowsApplied::default(), Ok(Applied::Outdated));
         }
-        let (bid, ask) = (self.bids.best_key(), self.asks.best_key());
         let before = (self.bids.best(), self.asks.best());
-        let (mut levels, mut is_delta_open, mut may_have_moved) = (0u64, false, false);
-        for (at, row) in rows.iter().enumerate() {
-            if row.ts_recv_ns >= until.as_ns() {
-                break;
-            }
-            match row.kind.book_side() {
-                Some(Side::Buy) => {
-                    self.bids.set_row(row.price, row.quantity);
-                    may_have_moved |= row.price >= bid;
-                }
-                Some(Side::Sell) => {
-                    self.asks.set_row(row.price, row.quantity);
-                    may_have_moved |= -row.price >= ask;
-                }
-                None => {}
-            }
-            if row.kind.book_side().is_some() {
-                levels += 1;
-                done.events += u64::from(!is_delta_open);
-                done.ts_level = Some(Timestamp::from_ns(row.ts_recv_ns));
-                is_delta_open = true;
-            } else {
-                done.events += 1;
-                is_delta_open = false;
-            }
-            let is_more = is_delta_open && rows.ts_recv_ns.get(at + 1) == Some(&row.ts_recv_ns);
-            if is_more && rows.kind.get(at + 1).is_some_and(|kind| kind.book_side().is_some()) {
-                continue;
-            }
-            is_delta_open = false;
-            done.rows = at + 1;
-            if may_have_moved && (bid, ask) != (self.bids.best_key(), self.asks.best_key()) {
-                done.is_best_moved = true;
-                break;
-            }
-            may_have_moved = false;
-        }
+        let (done, levels) = self.set_rows(rows, until.as_ns());
         self.update_id += levels;
         self.is_first_after_snapshot &= levels == 0;
         self.ts_recv = self.ts_recv.max(done.ts_level.unwrap_or(Timestamp::ZERO));
@@ -83,4 +45,50 @@ impl OrderBook {
         }
         (done, Ok(Applied::Yes))
     }
+
+    /// The loop over the rows: what was taken, and how many level changes it holds.
+    #[inline]
+    fn set_rows(&mut self, rows: &L2Rows<'_>, until_ns: u64) -> (RowsApplied, u64) {
+        let (bid, ask) = (self.bids.best_key(), self.asks.best_key());
+        let (mut taken, mut levels, mut joined, mut ts_level, mut last_ns) = (0usize, 0u64, 0u64, 0u64, 0u64);
+        let (mut was_level, mut may_have_moved, mut is_best_moved) = (false, false, false);
+        for (row, behind) in rows.iter().zip(1..) {
+            if row.ts_recv_ns >= until_ns {
+                break;
+            }
+            taken = behind;
+            let is_level = match row.kind {
+                L2Kind::Bid => {
+                    self.bids.set_row(row.price, row.quantity);
+                    may_have_moved |= row.price >= bid;
+                    true
+                }
+                L2Kind::Ask => {
+                    self.asks.set_row(row.price, row.quantity);
+                    may_have_moved |= -row.price >= ask;
+                    true
+                }
+                L2Kind::BuyTrade | L2Kind::SellTrade => false,
+            };
+            joined += u64::from(is_level && was_level && row.ts_recv_ns == last_ns);
+            levels += u64::from(is_level);
+            ts_level = if is_level { row.ts_recv_ns } else { ts_level };
+            (was_level, last_ns) = (is_level, row.ts_recv_ns);
+            if may_have_moved && !goes_on(rows, behind, &row.ts_recv_ns) {
+                may_have_moved = false;
+                if (bid, ask) != (self.bids.best_key(), self.asks.best_key()) {
+                    is_best_moved = true;
+                    break;
+                }
+            }
+        }
+        let ts_level = (levels > 0).then(|| Timestamp::from_ns(ts_level));
+        (RowsApplied { rows: taken, events: taken as u64 - joined, ts_level, is_best_moved }, levels)
+    }
+}
+
+/// Is the row behind a level change of the same delta?
+fn goes_on(rows: &L2Rows<'_>, behind: usize, ts_recv_ns: &u64) -> bool {
+    rows.ts_recv_ns.get(behind) == Some(ts_recv_ns)
+        && rows.kind.get(behind).is_some_and(|kind| kind.book_side().is_some())
 }

@@ -7,8 +7,12 @@
 //! Invariants: keys grow towards the best, strictly, within and across chunks; unused keys are `i64::MAX`; no chunk in `order` is empty; `firsts` holds
 //! the least key of each; emptied chunks wait in `free`; at most [`super::LEVELS_MAX`] levels. Prices and quantities are
 //! held as whole numbers at the finest scale seen; no allocation once chunks suffice.
+//!
+//! A stream of single rows ([`BookSide::set_row`]) has the levels in a ladder of ticks instead, until something else changes
+//! the side: then they go back into chunks. A side has its levels in one of the two, never in both.
 
 use super::LEVELS_MAX;
+use crate::ladder::Ladder;
 use keel_model::{Level, Price, Quantity};
 
 /// Levels in one chunk.
@@ -119,6 +123,8 @@ pub(super) struct BookSide {
     free: Vec<u32>,
     length: usize,
     evicted: u64,
+    /// The levels of a side that rows are fed to; the chunks are empty then.
+    ladder: Option<Box<Ladder<i64>>>,
 }
 
 impl BookSide {
@@ -141,10 +147,12 @@ impl BookSide {
             free: Vec::new(),
             length: 0,
             evicted: 0,
+            ladder: None,
         }
     }
 
     pub(super) fn clear(&mut self) {
+        self.ladder = None;
         self.free.append(&mut self.order);
         self.firsts.clear();
         self.length = 0;
@@ -157,13 +165,20 @@ impl BookSide {
 
     #[inline]
     pub(super) fn best(&self) -> Option<Level> {
+        if let Some(ladder) = &self.ladder {
+            let (key, quantity) = ladder.best()?;
+            return self.level_of(key, *quantity);
+        }
         let chunk = self.chunk(self.order.len().checked_sub(1)?)?;
         self.level(chunk, chunk.length.checked_sub(1)?)
     }
 
     /// Best first.
     pub(super) fn iter(&self) -> Levels<'_> {
-        Levels { side: self, position: self.order.len(), at: 0, left: self.length }
+        match &self.ladder {
+            Some(ladder) => Levels { side: self, position: 0, at: 0, left: ladder.len(), next: ladder.best_key() },
+            None => Levels { side: self, position: self.order.len(), at: 0, left: self.length, next: None },
+        }
     }
 
     /// Replaces all levels; of several with one price the last counts. Any order is taken, best first is fastest.
@@ -191,6 +206,9 @@ impl BookSide {
 
     /// Sets the quantity at each price; zero removes the level.
     pub(super) fn set_all(&mut self, levels: &[Level]) -> Result<(), DoesNotFit> {
+        if self.ladder.is_some() {
+            self.leave_ladder();
+        }
         let mut position = self.order.len().saturating_sub(1);
         for level in levels {
             let (key, quantity) = self.encode(level)?;
@@ -201,29 +219,88 @@ impl BookSide {
     }
 
     /// Brings the side to scales at which whole numbers are given without conversion; `None` when it is finer already.
+    #[inline]
     pub(super) fn take_scales(&mut self, price_scale: u8, quantity_scale: u8) -> Option<()> {
-        if price_scale > self.price_scale || quantity_scale > self.quantity_scale {
-            let zero = |scale| Some((Price::new(1, scale).ok()?, Quantity::new(0, scale).ok()?));
-            let (price, _) = zero(price_scale)?;
-            self.encode_at_other_scale(price, zero(quantity_scale)?.1).ok()?;
+        if price_scale == self.price_scale && quantity_scale == self.quantity_scale {
+            return Some(());
         }
+        self.take_other_scales(price_scale, quantity_scale)
+    }
+
+    #[cold]
+    fn take_other_scales(&mut self, price_scale: u8, quantity_scale: u8) -> Option<()> {
+        self.leave_ladder();
+        let price = Price::new(1, price_scale).ok()?;
+        self.encode_at_other_scale(price, Quantity::new(0, quantity_scale).ok()?).ok()?;
         (price_scale == self.price_scale && quantity_scale == self.quantity_scale).then_some(())
     }
 
-    /// Sets the quantity at a price, both at the side's scales; the price is not `i64::MAX`.
+    /// Sets the quantity at a price, both at the side's scales; the price is at most [`crate::l2::MANTISSA_MAX`].
     #[inline]
     pub(super) fn set_row(&mut self, price: i64, quantity: i64) {
+        if self.ladder.is_none() {
+            self.enter_ladder();
+        }
+        let Some(ladder) = &mut self.ladder else { return };
         let key = price * self.sign;
-        let position = self.find_chunk(key, self.order.len().saturating_sub(1));
-        self.set(key, quantity, position);
+        if quantity == 0 {
+            ladder.remove(key);
+        } else if let Some(known) = ladder.entry(key) {
+            *known = quantity;
+            if ladder.len() > LEVELS_MAX {
+                self.evict_worst();
+            }
+        }
     }
 
-    /// The best price at the side's scale; [`i64::MIN`] times the side's sign, about, without one.
+    /// The best key, at the side's scale; `i64::MIN` without one.
     #[inline]
     pub(super) fn best_key(&self) -> i64 {
-        let chunk = self.order.len().checked_sub(1).and_then(|last| self.chunk(last));
-        let key = chunk.and_then(|chunk| chunk.keys.get(chunk.length.checked_sub(1)?));
-        key.copied().unwrap_or(i64::MIN)
+        let key = match &self.ladder {
+            Some(ladder) => ladder.best_key(),
+            None => self.order.len().checked_sub(1).and_then(|last| {
+                let chunk = self.chunk(last)?;
+                chunk.keys.get(chunk.length.checked_sub(1)?).copied()
+            }),
+        };
+        key.unwrap_or(i64::MIN)
+    }
+
+    #[cold]
+    fn evict_worst(&mut self) {
+        if let Some(ladder) = &mut self.ladder
+            && let Some(worst) = ladder.worst_key()
+        {
+            ladder.remove(worst);
+            self.evicted += 1;
+        }
+    }
+
+    /// From chunks to a ladder.
+    #[cold]
+    fn enter_ladder(&mut self) {
+        let mut ladder = Box::new(Ladder::new());
+        for position in (0..self.order.len()).rev() {
+            let Some(chunk) = self.chunk(position) else { continue };
+            for (key, quantity) in chunk.keys().iter().zip(&chunk.quantities).rev() {
+                if let Some(known) = ladder.entry(*key) {
+                    *known = *quantity;
+                }
+            }
+        }
+        self.free.append(&mut self.order);
+        self.firsts.clear();
+        self.length = 0;
+        self.ladder = Some(ladder);
+    }
+
+    /// From a ladder to chunks.
+    #[cold]
+    fn leave_ladder(&mut self) {
+        let Some(ladder) = self.ladder.take() else { return };
+        for (key, quantity) in ladder.iter() {
+            self.set(key, *quantity, 0);
+        }
     }
 
     /// Sets one level in the chunk where it belongs; answers where to go on searching.
@@ -381,8 +458,13 @@ impl BookSide {
 
     #[inline]
     fn level(&self, chunk: &Chunk, at: usize) -> Option<Level> {
-        let price = Price::new(*chunk.keys.get(at)? * self.sign, self.price_scale).ok()?;
-        let quantity = Quantity::new(*chunk.quantities.get(at)?, self.quantity_scale).ok()?;
+        self.level_of(*chunk.keys.get(at)?, *chunk.quantities.get(at)?)
+    }
+
+    #[inline]
+    fn level_of(&self, key: i64, quantity: i64) -> Option<Level> {
+        let price = Price::new(key * self.sign, self.price_scale).ok()?;
+        let quantity = Quantity::new(quantity, self.quantity_scale).ok()?;
         Some(Level { price, quantity })
     }
 
@@ -450,6 +532,8 @@ pub struct Levels<'a> {
     /// Levels left in that chunk.
     at: usize,
     left: usize,
+    /// The next key, where the levels are in a ladder.
+    next: Option<i64>,
 }
 
 impl Iterator for Levels<'_> {
@@ -457,6 +541,12 @@ impl Iterator for Levels<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Level> {
+        if let Some(ladder) = &self.side.ladder {
+            let key = self.next?;
+            self.next = ladder.key_below(key);
+            self.left = self.left.saturating_sub(1);
+            return self.side.level_of(key, *ladder.get(key)?);
+        }
         if self.at == 0 {
             self.position = self.position.checked_sub(1)?;
             self.at = self.side.chunk(self.position)?.length;

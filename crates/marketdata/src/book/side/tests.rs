@@ -118,3 +118,35 @@ fn nothing_is_kept_from_before_when_chunks_are_used_again() {
     }
     assert!(side.chunks.len() <= 300 / CHUNK_FILL + 1, "{} chunks", side.chunks.len());
 }
+
+#[test]
+fn rows_and_deltas_keep_the_same_levels() {
+    let mut numbers = Numbers(3);
+    for (mut rows, mut deltas) in [(BookSide::bids(), BookSide::bids()), (BookSide::asks(), BookSide::asks())] {
+        for step in 0..4_000 {
+            let width = if step % 100 == 0 { 100_000 } else { 60 };
+            let (price, quantity) = (200_000 + step / 3 + numbers.below(width), numbers.below(3));
+            rows.take_scales(2, 3).unwrap();
+            if step % 500 == 250 {
+                rows.set_all(&[level(price, quantity)]).unwrap();
+            } else {
+                rows.set_row(price, quantity);
+            }
+            deltas.set_all(&[level(price, quantity)]).unwrap();
+            assert_eq!((rows.best(), rows.best_key()), (deltas.best(), deltas.best_key()));
+            if step % 50 == 0 {
+                assert!(rows.iter().eq(deltas.iter()));
+                assert_eq!(rows.iter().len(), deltas.iter().len());
+            }
+        }
+        assert!(rows.ladder.is_some());
+        assert_eq!(rows.take_scales(1, 3), None, "finer already");
+        assert!(rows.ladder.is_none() && rows.iter().eq(deltas.iter()));
+        rows.clear();
+        rows.take_scales(1, 3).unwrap();
+        for price in 1..=LEVELS_MAX as i64 + 5 {
+            rows.set_row(price, 1);
+        }
+        assert_eq!((rows.iter().len(), rows.evicted()), (LEVELS_MAX, 5));
+    }
+}
