@@ -91,3 +91,15 @@ bench-indicators BARS="10000000":
 # A crate as `launcher new-strategy` writes it: built, tested, run in backtest and paper.
 new-strategy-test:
     KEEL_E2E_NEW_STRATEGY=1 cargo test -p keel-launcher --test e2e new_strategy
+
+# The fast sweep: 100,000 bars × 1,000 and 10,000 pairs, the published answers first; `just bench-sweep avx2` takes one width.
+bench-sweep *WIDTH:
+    cargo bench -p keel-sweep --bench sma_cross -- {{WIDTH}}
+
+# DuckDB, Polars and pandas read the catalogue's files as they are.
+parquet:
+    bash tests/third_party/parquet.sh
+
+# How fast candles are read and checked: our Parquet, CSV, packed CSV; the catalogue.
+bench-catalogue ROWS="2000000":
+    cargo bench -p keel-catalogue --bench read -- {{ROWS}}
