@@ -1,4 +1,4 @@
-//! A strategy of your own: long while the price is above its moving average.
+//! A strategy of your own: long from the bar that closes above the moving average to the first that does not.
 //!
 //! The same code runs in backtest, paper and live. `cargo run --release -- --help` shows what the program can do.
 
@@ -14,12 +14,14 @@ const PARAMS: &[ParamSpec] = &[
         .swept("5", "100", "5"),
 ];
 
-/// Long while the price is above its moving average.
+/// Long above the moving average.
 #[derive(Debug)]
 struct AboveAverage {
     instrument: InstrumentId,
     bar: Duration,
     average: Sma,
+    /// Did the last bar close above? It enters on the crossing only, so an exit by a stop is not followed by an entry.
+    was_above: bool,
     /// Places and protects orders, one step at a time.
     trader: Trader,
 }
@@ -31,6 +33,7 @@ impl AboveAverage {
             instrument,
             bar: settings.bar_length("bar_s")?,
             average: average.map_err(|error| settings.contradiction(error.to_string()))?,
+            was_above: true,
             trader: Trader::new(instrument, settings.money("order_notional_quote")?, settings.exits().clone()),
         })
     }
@@ -49,11 +52,13 @@ impl Strategy for AboveAverage {
         self.trader.step(ctx);
         let close = bar.close.to_f64();
         let Some(average) = self.average.update(close) else { return };
-        if close > average {
-            self.trader.enter(ctx, Side::Buy, None, None);
-        } else {
+        let is_above = close > average;
+        if !is_above {
             self.trader.leave(ctx, Tag::SIGNAL);
+        } else if !self.was_above {
+            self.trader.enter(ctx, Side::Buy, None, None);
         }
+        self.was_above = is_above;
     }
 
     // The trader has to hear of everything.

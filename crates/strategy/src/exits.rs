@@ -171,6 +171,11 @@ impl Exits {
         self.rules.time.filter(|longest| held >= *longest).map(|_| Tag::TIME)
     }
 
+    /// Nothing worth closing is held: the next position counts from its own beginning.
+    pub const fn reset(&mut self) {
+        self.watched = None;
+    }
+
     /// Where a protective stop belongs now, and what its fill would be called; `None` without a position or such a rule.
     #[must_use]
     pub fn stop(&self) -> Option<(f64, Tag)> {

@@ -73,6 +73,7 @@ impl Guarded {
     fn step(&mut self, ctx: &mut Context<'_>) {
         let position = ctx.own_position(self.instrument);
         let Some(side) = closing_side(&position) else {
+            self.exits.reset();
             (self.closing, self.order) = (None, None);
             return;
         };
@@ -81,6 +82,13 @@ impl Guarded {
             Side::Buy => book.best_ask(),
         });
         let Some(price) = best.map(|level| level.price) else { return };
+        let held = position.quantity.abs().unwrap_or_default();
+        if ctx.tradable(self.instrument, held, price, OrderType::Market).is_none() {
+            // Too little to be closed, such as what fees taken in coins leave: not a position.
+            self.exits.reset();
+            self.closing = None;
+            return;
+        }
         let due = self.exits.update(&position, price.to_f64(), ctx.now());
         if let (None, Some(why)) = (self.closing, due) {
             self.closing = Some(why);
@@ -94,7 +102,6 @@ impl Guarded {
             return;
         }
         let is_spot = ctx.instrument(self.instrument).is_some_and(|it| it.kind == InstrumentKind::Spot);
-        let held = position.quantity.abs().unwrap_or_default();
         let closable = if is_spot { held.min(ctx.free_base(self.instrument)) } else { held };
         match ctx.tradable(self.instrument, closable, price, OrderType::Market) {
             Some(quantity) => {
@@ -102,8 +109,6 @@ impl Guarded {
                 intent.reduce_only = !is_spot;
                 self.order = Some(ctx.submit_tagged(intent, why));
             }
-            // Too little to be closed: not worth a lock.
-            None if ctx.tradable(self.instrument, held, price, OrderType::Market).is_none() => self.closing = None,
             None => self.back_off(ctx.now()),
         }
     }
@@ -258,6 +263,20 @@ mod tests {
         }
         assert_eq!((desk.last_tag(), desk.position()), ("time", quantity("0")));
         assert!(!desk.orders.iter().any(|order| order.side == Side::Sell), "its asks were cancelled before the sale");
+    }
+
+    #[test]
+    fn what_fees_in_coins_leave_is_no_position() {
+        let mut strategy = ema(Params::new().with("exits.stop_loss_bps", 100));
+        let mut desk = Desk::new("0", "100000");
+        desk.fee = 0.001;
+        rise(&mut desk, strategy.as_mut(), 60_000.0);
+        desk.tick(strategy.as_mut(), 10, "59300", "59300.03");
+        assert_eq!(desk.fills.len(), 2);
+        assert!(desk.position().is_positive(), "dust: {}", desk.position());
+        (0..8).for_each(|bar| desk.bar(strategy.as_mut(), 59_000.0 - 10.0 * f64::from(bar)));
+        rise(&mut desk, strategy.as_mut(), 58_900.0);
+        assert_eq!(desk.fills.len(), 3, "it trades on, although the dust has lost more than one percent");
     }
 
     #[test]

@@ -248,6 +248,7 @@ impl Trader {
         let position = ctx.own_position(self.instrument);
         let is_idle = self.plan.is_none() && self.stop.is_none() && self.pending == Pending::Nothing;
         if position.is_flat() && is_idle {
+            self.exits.reset();
             self.closing = None;
             return;
         }
@@ -265,6 +266,7 @@ impl Trader {
 
     fn step_flat(&mut self, ctx: &mut Context<'_>) {
         let Some(market) = self.market(ctx) else { return };
+        self.exits.reset();
         self.closing = None;
         if self.stop.is_some() {
             return self.cancel_stop(ctx);
@@ -277,8 +279,10 @@ impl Trader {
     }
 
     fn step_held(&mut self, ctx: &mut Context<'_>, held: &Held, due: Option<Tag>) {
-        if self.plan.is_some_and(|plan| plan.side != held.side) {
-            self.closing = self.closing.or(Some(Tag::SIGNAL));
+        match &mut self.plan {
+            Some(plan) if plan.side == held.side => plan.has_entered = true,
+            Some(_) => self.closing = self.closing.or(Some(Tag::SIGNAL)),
+            None => {}
         }
         let stop = self.wanted_stop(held);
         let sign = held.side.sign() as f64;
