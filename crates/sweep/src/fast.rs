@@ -9,7 +9,10 @@ use crate::backend::{Control, Job, SweepBackend};
 use crate::kernel::bars::Bars;
 use crate::kernel::rule::{Beginning, Combination, FillAt, Outcome, Rule, Sides, Size, Terms};
 use crate::kernel::run::Stretch;
-use keel_strategy::{Params, Settings, StrategyError, StrategyInfo, ema_cross, ema_cross_flip};
+use crate::kernel::series::Series;
+use keel_strategy::{
+    Params, Settings, StrategyError, StrategyInfo, bollinger_breakout, ema_cross, ema_cross_flip,
+};
 
 /// What of a market the fast level takes part in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,6 +25,8 @@ pub struct Market {
     pub slippage: f64,
     /// Step of the quantity; 0: none. Unit: base asset.
     pub quantity_step: f64,
+    /// Step of the price; 0: none. Unit: quote asset.
+    pub tick: f64,
     /// Length of the bars. Unit: seconds.
     pub bar_s: u64,
     /// May positions be short?
@@ -55,13 +60,15 @@ pub fn kernel(strategy: &'static StrategyInfo, params: &Params, market: &Market)
         fee: market.fee,
         slippage: market.slippage,
         fill: market.fill,
+        tick: market.tick,
         beginning: Beginning::AtOnce,
         has_daily: true,
         ..Terms::new(market.cash)
     };
     let made = match strategy.name {
         ema_cross::NAME => ema_cross_kernel(&settings, market, terms)?,
-        ema_cross_flip::NAME => flip_kernel(&settings, market, terms)?,
+        ema_cross_flip::NAME => flip_kernel(&settings, terms)?,
+        bollinger_breakout::NAME => bollinger_kernel(&settings, market, terms)?,
         _ => return no("of its own".to_owned()),
     };
     let kernel = match made {
@@ -89,10 +96,10 @@ fn ema_cross_kernel(settings: &Settings, market: &Market, terms: Terms) -> Resul
     let stop = settings.real("stop_loss_bps")? / 1e4;
     let value = settings.money("order_notional_quote")?.to_f64();
     let size = Size::Notional { value, step: market.quantity_step };
-    Ok(Ok(Kernel { combination: Combination { rule, stop, target: 0.0 }, terms: Terms { size, ..terms } }))
+    Ok(Ok(Kernel { combination: Combination { stop, ..Combination::plain(rule) }, terms: Terms { size, ..terms } }))
 }
 
-fn flip_kernel(settings: &Settings, _market: &Market, terms: Terms) -> Result<Made, StrategyError> {
+fn flip_kernel(settings: &Settings, terms: Terms) -> Result<Made, StrategyError> {
     if settings.word("input")? != "bars" {
         return Ok(Err("for quotes (input = \"quotes\")".to_owned()));
     }
@@ -109,6 +116,23 @@ fn flip_kernel(settings: &Settings, _market: &Market, terms: Terms) -> Result<Ma
     let first = if is_level { warmup.saturating_sub(1) } else { warmup.saturating_sub(2) };
     let rule = Rule::EmaFlip { fast, slow, first, is_long_at_equal: is_level };
     Ok(Ok(Kernel { combination: Combination::plain(rule), terms: Terms { sides, size, beginning, ..terms } }))
+}
+
+fn bollinger_kernel(settings: &Settings, market: &Market, terms: Terms) -> Result<Made, StrategyError> {
+    if settings.real("squeeze_bps")? > 0.0 {
+        return Ok(Err("with squeeze_bps".to_owned()));
+    }
+    let sides = match settings.word("direction")? {
+        "short" => return Ok(Err("for direction = \"short\"".to_owned())),
+        // On spot it is long only, whatever the direction.
+        "both" if market.can_short => Sides::LongShort,
+        _ => Sides::LongOnly,
+    };
+    let (period, width) = (settings.count("bars_count")?, settings.real("width")?);
+    let size = Size::Notional { value: settings.money("order_notional_quote")?.to_f64(), step: market.quantity_step };
+    let rule = Rule::Bollinger { period, width };
+    let combination = Combination { stop_at: Some(Series::band(period, 0.0)), ..Combination::plain(rule) };
+    Ok(Ok(Kernel { combination, terms: Terms { sides, size, ..terms } }))
 }
 
 /// Sets of parameters over a stretch of bars, on the device that is expected to be the fastest.

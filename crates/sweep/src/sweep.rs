@@ -241,17 +241,11 @@ impl Sweep {
     pub fn best(&self, window: usize, count: usize) -> Vec<Trial> {
         let scored = self.trials(window).iter().filter_map(|trial| {
             let score = self.score(&Figures::of(&trial.outcome))?;
-            Some((score, *trial))
+            Some((score, trial))
         });
-        let mut best: Vec<(f64, Trial)> = Vec::with_capacity(count + 1);
-        for (score, trial) in scored {
-            let at = best.partition_point(|(known, _)| *known >= score);
-            if at < count {
-                best.insert(at, (score, trial));
-                best.truncate(count);
-            }
-        }
-        best.into_iter().map(|(_, trial)| trial).collect()
+        let mut best: Vec<(f64, &Trial)> = scored.collect();
+        best.sort_by(|a, b| b.0.total_cmp(&a.0));
+        best.into_iter().take(count).map(|(_, trial)| *trial).collect()
     }
 
     /// The verdict on the best trial of a window, for the number of trials that it was chosen from.

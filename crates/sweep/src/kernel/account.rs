@@ -39,8 +39,12 @@ pub struct Account {
 /// What only some jobs follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Diary {
-    /// Price at which the open position was entered.
-    pub entry_price: f64,
+    /// Price at which the open position is stopped out; not a number: none.
+    pub stop: f64,
+    /// Price at which the open position takes its profit; not a number: none.
+    pub target: f64,
+    /// Value of the series of stops at the last bar of the tile before.
+    pub stop_before: f64,
     /// Equity at the last end of a day.
     pub day_equity: f64,
     /// Daily returns.

@@ -163,6 +163,8 @@ pub struct Combination {
     pub rule: Rule,
     /// Leaves at this share of the entry price against the position; 0: no stop.
     pub stop: f64,
+    /// Leaves at the value that this series had where the entry was decided, instead of at a share.
+    pub stop_at: Option<Series>,
     /// Leaves at this share of the entry price for the position; 0: no target.
     pub target: f64,
 }
@@ -171,7 +173,7 @@ impl Combination {
     /// A rule alone.
     #[must_use]
     pub const fn plain(rule: Rule) -> Self {
-        Self { rule, stop: 0.0, target: 0.0 }
+        Self { rule, stop: 0.0, stop_at: None, target: 0.0 }
     }
 
     /// Can a kernel carry it out?
@@ -246,6 +248,8 @@ pub struct Terms {
     pub sides: Sides,
     /// How large.
     pub size: Size,
+    /// Step of the price, on which stops lie, away from the position; 0: none.
+    pub tick: f64,
     /// Where orders fill.
     pub fill: FillAt,
     /// What a signal at the beginning means.
@@ -262,6 +266,7 @@ impl Terms {
             cash,
             fee: 0.0,
             slippage: 0.0,
+            tick: 0.0,
             sides: Sides::LongOnly,
             size: Size::AllIn,
             fill: FillAt::Close,
@@ -285,6 +290,9 @@ impl Terms {
         if !is_rate(self.fee) || !is_rate(self.slippage) {
             let cause = format!("a fee of {} and a slippage of {} must be from 0 to below 1", self.fee, self.slippage);
             return Err(SweepError::BadTerms(cause));
+        }
+        if !(self.tick.is_finite() && self.tick >= 0.0) {
+            return Err(SweepError::BadTerms(format!("a price step of {} is not possible", self.tick)));
         }
         if !(self.cash.is_finite() && self.cash > 0.0 && size.is_finite() && size > 0.0) {
             let cause = format!("money of {} and a size of {size} must be positive numbers", self.cash);

@@ -68,7 +68,9 @@ pub struct Pace<'a> {
 struct Lane {
     index: usize,
     signals: Signals,
-    exits: Exits,
+    stop: f64,
+    stop_at: Option<Series>,
+    target: f64,
     is_short_way: bool,
 }
 
@@ -122,11 +124,13 @@ fn lanes_of(combinations: &[Combination], terms: &Terms) -> Result<Vec<Lane>, Sw
     let lane = |(index, combination): (usize, &Combination)| {
         combination.check()?;
         let signals = combination.rule.signals();
-        let has_exits = combination.stop > 0.0 || combination.target > 0.0;
+        let has_exits = combination.stop > 0.0 || combination.target > 0.0 || combination.stop_at.is_some();
         Ok(Lane {
             index,
             signals,
-            exits: Exits { stop: combination.stop, target: combination.target },
+            stop: combination.stop,
+            stop_at: combination.stop_at,
+            target: combination.target,
             is_short_way: is_plain && !has_exits && is_opposite(signals.long, signals.long_exit),
         })
     };
@@ -206,7 +210,9 @@ struct Row {
     long: Place,
     rest: [Place; 3],
     first: usize,
-    exits: Exits,
+    stop: f64,
+    stop_at: Option<usize>,
+    target: f64,
 }
 
 struct Part<'a> {
@@ -268,7 +274,9 @@ impl<'a> Part<'a> {
             } else {
                 [bank.place(signals.long_exit)?, bank.place(signals.short)?, bank.place(signals.short_exit)?]
             };
-            rows.push(Row { long, rest, first: signals.first.max(trade_from), exits: lane.exits });
+            let stop_at = lane.stop_at.map(|series| bank.series(series)).transpose()?;
+            let first = signals.first.max(trade_from);
+            rows.push(Row { long, rest, first, stop: lane.stop, stop_at, target: lane.target });
         }
         let general = lanes.iter().filter(|lane| !lane.is_short_way).count();
         let mut groups: Vec<Range<usize>> = Vec::new();
@@ -339,7 +347,7 @@ impl<'a> Part<'a> {
         let has_short = self.terms.sides == Sides::LongShort;
         for row in 0..self.general {
             let (start, off) = self.begin(row, from);
-            let Row { long, rest: [long_exit, short, short_exit], exits, first } = self.rows[row];
+            let Row { long, rest: [long_exit, short, short_exit], first, stop, stop_at, target } = self.rows[row];
             if from + prices.bars <= first {
                 let cash = self.accounts[row].cash;
                 cross::end_days((cash, 0.0), &mut self.diaries[row], prices, &mut 0, prices.bars);
@@ -355,6 +363,7 @@ impl<'a> Part<'a> {
             };
             clear_below(&mut signals.long, off);
             clear_below(&mut signals.short, off);
+            let exits = Exits { stop, stop_at: stop_at.map(|at| &self.bank.tiles[at]), target };
             walk::step(&mut self.accounts[row], &mut self.diaries[row], &signals, start, exits, prices);
         }
     }

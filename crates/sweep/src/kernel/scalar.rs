@@ -8,7 +8,7 @@ use super::rule::{Beginning, Combination, Daily, FillAt, Outcome, Sides, Size, T
 use super::run::Stretch;
 use super::series::Stream;
 use super::tile::quantity;
-use super::walk::{Exits, exit_price};
+use super::walk::{exit_price, levels};
 use crate::SweepError;
 
 /// A test with series of its own.
@@ -33,7 +33,8 @@ impl Live {
 struct Books {
     cash: f64,
     quantity: f64,
-    entry_price: f64,
+    /// Stop and target.
+    levels: (f64, f64),
     staked: f64,
     peak: f64,
     fall: f64,
@@ -48,7 +49,7 @@ impl Books {
         self.fall = self.fall.min(equity / self.peak);
     }
 
-    fn enter(&mut self, terms: &Terms, price: f64, side: f64) {
+    fn enter(&mut self, terms: &Terms, price: f64, side: f64, exits: (f64, Option<f64>, f64)) {
         let units = quantity(terms, self.cash, price);
         if units <= 0.0 || self.cash <= 0.0 {
             return;
@@ -59,7 +60,7 @@ impl Books {
         if side > 0.0 && terms.size == Size::AllIn {
             self.cash = 0.0;
         }
-        self.entry_price = price;
+        self.levels = levels(terms, exits, side, price);
         self.out.orders += 1;
     }
 
@@ -98,9 +99,12 @@ struct Decided {
     short: bool,
     long_exit: bool,
     short_exit: bool,
+    /// Value of the series of stops.
+    stop_at: Option<f64>,
 }
 
-fn trade(books: &mut Books, terms: &Terms, decided: Decided, price: f64) {
+fn trade(books: &mut Books, terms: &Terms, decided: Decided, price: f64, (stop, target): (f64, f64)) {
+    let exits = (stop, decided.stop_at, target);
     let (buy, sell) = (price * (1.0 + terms.slippage), price * (1.0 - terms.slippage));
     if books.quantity > 0.0 && decided.long_exit {
         books.leave(terms, sell);
@@ -108,9 +112,9 @@ fn trade(books: &mut Books, terms: &Terms, decided: Decided, price: f64) {
         books.leave(terms, buy);
     }
     if books.quantity == 0.0 && decided.long {
-        books.enter(terms, buy, 1.0);
+        books.enter(terms, buy, 1.0, exits);
     } else if books.quantity == 0.0 && decided.short && terms.sides == Sides::LongShort {
-        books.enter(terms, sell, -1.0);
+        books.enter(terms, sell, -1.0, exits);
     }
 }
 
@@ -129,7 +133,8 @@ pub fn run(bars: &Bars, stretch: Stretch, combination: &Combination, terms: &Ter
         Live::new(signals.short_exit)?,
     ];
     let first = signals.first.max(stretch.trade_from - stretch.from);
-    let exits = Exits { stop: combination.stop, target: combination.target };
+    let exits = (combination.stop, combination.target);
+    let mut stop_at = combination.stop_at.map(Stream::new).transpose()?;
     let mut books = Books { cash: terms.cash, peak: terms.cash, fall: 1.0, ..Books::default() };
     let (mut was_long, mut was_short, mut day_equity) = (false, false, terms.cash);
     let (mut decided, mut daily) = (Decided::default(), Daily::default());
@@ -137,11 +142,11 @@ pub fn run(bars: &Bars, stretch: Stretch, combination: &Combination, terms: &Ter
     for at in 0..inside.len() {
         let [long, short, long_exit, short_exit] = [0, 1, 2, 3].map(|which| tests[which].next(&inside, at));
         if terms.fill == FillAt::NextOpen && books.fall > 0.0 {
-            trade(&mut books, terms, decided, inside.open()[at]);
+            trade(&mut books, terms, decided, inside.open()[at], exits);
         }
         let bar = (inside.open()[at], inside.high()[at], inside.low()[at]);
         if books.quantity != 0.0
-            && let Some(price) = exit_price(terms, exits, books.quantity.signum(), books.entry_price, bar)
+            && let Some(price) = exit_price(terms, books.levels, books.quantity.signum(), bar)
         {
             books.leave(terms, price);
         }
@@ -149,12 +154,13 @@ pub fn run(bars: &Bars, stretch: Stretch, combination: &Combination, terms: &Ter
             Beginning::AtOnce => at >= first,
             Beginning::AwaitCross => at > first,
         };
-        decided =
-            Decided { long: counts && long && !was_long, short: counts && short && !was_short, long_exit, short_exit };
+        let (long_edge, short_edge) = (counts && long && !was_long, counts && short && !was_short);
+        let stop_at = stop_at.as_mut().map(|stream| stream.next(&inside, at));
+        decided = Decided { long: long_edge, short: short_edge, long_exit, short_exit, stop_at };
         let is_known = at >= first || terms.beginning == Beginning::AwaitCross;
         (was_long, was_short) = (is_known && long, is_known && short);
         if terms.fill == FillAt::Close && books.fall > 0.0 {
-            trade(&mut books, terms, decided, inside.close()[at]);
+            trade(&mut books, terms, decided, inside.close()[at], exits);
         }
         let equity = books.cash + books.quantity * inside.close()[at];
         if books.quantity != 0.0 && equity <= 0.0 {

@@ -8,7 +8,7 @@
 use super::account::{Account, Diary};
 use super::cross::{edges, end_days};
 use super::rule::{FillAt, Sides, Terms};
-use super::simd::{Bits, TILE_WORDS};
+use super::simd::{Bits, TILE_BARS, TILE_WORDS, Tile};
 use super::tile::TilePrices;
 
 /// Signals of one combination over one tile.
@@ -81,13 +81,33 @@ const fn last(bits: &Bits, bit: u32) -> u32 {
     if *word >> 63 == 1 { bit } else { 0 }
 }
 
-/// Stop and target of one combination, as shares of the entry price.
+/// Stop and target of one combination.
 #[derive(Clone, Copy, Debug)]
-pub struct Exits {
-    /// Against the position; 0: none.
+pub struct Exits<'a> {
+    /// Share of the entry price against the position; 0: none.
     pub stop: f64,
-    /// For the position; 0: none.
+    /// Series whose value at the decision is the stop instead.
+    pub stop_at: Option<&'a Tile>,
+    /// Share of the entry price for the position; 0: none.
     pub target: f64,
+}
+
+/// Prices of stop and target of a position of `side` that was entered at `entry`, not a number where there is none;
+/// `at` is the value of the series of stops where the entry was decided.
+#[inline]
+#[must_use]
+pub fn levels(terms: &Terms, (stop, at, target): (f64, Option<f64>, f64), side: f64, entry: f64) -> (f64, f64) {
+    let wanted = match at {
+        Some(value) => value,
+        None if stop > 0.0 => entry * (1.0 - side * stop),
+        None => f64::NAN,
+    };
+    let stop = match terms.tick {
+        tick if tick > 0.0 && side > 0.0 => (wanted / tick + 1e-9).floor() * tick,
+        tick if tick > 0.0 => (wanted / tick - 1e-9).ceil() * tick,
+        _ => wanted,
+    };
+    (stop, if target > 0.0 { entry * (1.0 + side * target) } else { f64::NAN })
 }
 
 /// One account on its way through one tile.
@@ -95,35 +115,29 @@ struct Walk<'a> {
     account: &'a mut Account,
     diary: &'a mut Diary,
     prices: &'a TilePrices,
-    exits: Exits,
+    exits: Exits<'a>,
     /// First bar whose close has not been taken yet.
     path: usize,
     next_day: usize,
 }
 
-/// Price of a stop or target that a bar reaches, or none. The stop comes first.
+/// Price at which a bar (open, high, low) takes a position of `side` out at its stop or target, or none. The stop comes first.
 #[inline]
 #[must_use]
 pub fn exit_price(
     terms: &Terms,
-    exits: Exits,
+    (stop, target): (f64, f64),
     side: f64,
-    entry: f64,
     (open, high, low): (f64, f64, f64),
 ) -> Option<f64> {
     let is_long = side > 0.0;
-    if exits.stop > 0.0 {
-        let level = entry * (1.0 - side * exits.stop);
-        if if is_long { low <= level } else { high >= level } {
-            let price = if is_long { level.min(open) } else { level.max(open) };
-            return Some(price * (1.0 - side * terms.slippage));
-        }
+    // A level that is not a number is never reached.
+    if if is_long { low <= stop } else { high >= stop } {
+        let price = if is_long { stop.min(open) } else { stop.max(open) };
+        return Some(price * (1.0 - side * terms.slippage));
     }
-    if exits.target > 0.0 {
-        let level = entry * (1.0 + side * exits.target);
-        if if is_long { high >= level } else { low <= level } {
-            return Some(if is_long { level.max(open) } else { level.min(open) });
-        }
+    if if is_long { high >= target } else { low <= target } {
+        return Some(if is_long { target.max(open) } else { target.min(open) });
     }
     None
 }
@@ -157,7 +171,14 @@ impl Walk<'_> {
         };
         account.quantity = quantity;
         account.orders += 1;
-        self.diary.entry_price = price;
+        let decided = |tile: &Tile| match (self.prices.terms.fill, bar) {
+            (FillAt::Close, _) => tile[bar],
+            (FillAt::NextOpen, 0) => self.diary.stop_before,
+            (FillAt::NextOpen, _) => tile[bar - 1],
+        };
+        let Exits { stop, stop_at, target } = self.exits;
+        let at = stop_at.map(decided);
+        (self.diary.stop, self.diary.target) = levels(&self.prices.terms, (stop, at, target), side, price);
     }
 
     fn leave(&mut self, price: f64) -> bool {
@@ -176,15 +197,15 @@ impl Walk<'_> {
 
     /// The first bar of from..to that reaches stop or target, and the price.
     fn stopped(&self, side: f64, from: usize, to: usize) -> Option<(usize, f64)> {
-        if self.exits.stop <= 0.0 && self.exits.target <= 0.0 {
+        let (prices, levels) = (self.prices, (self.diary.stop, self.diary.target));
+        if levels.0.is_nan() && levels.1.is_nan() {
             return None;
         }
-        let (prices, entry) = (self.prices, self.diary.entry_price);
-        let reaches = |open, high, low| exit_price(&prices.terms, self.exits, side, entry, (open, high, low));
+        let reaches = |open, high, low| exit_price(&prices.terms, levels, side, (open, high, low));
         let mut at = from;
         while at < to {
             let end = to.min((at / 64 + 1) * 64);
-            if reaches(entry, prices.high_of[at / 64], prices.low_of[at / 64]).is_some() {
+            if reaches(prices.open[at], prices.high_of[at / 64], prices.low_of[at / 64]).is_some() {
                 let bar = |bar| reaches(prices.open[bar], prices.high[bar], prices.low[bar]).map(|price| (bar, price));
                 if let Some(found) = (at..end).find_map(bar) {
                     return Some(found);
@@ -223,7 +244,7 @@ pub fn step(
     diary: &mut Diary,
     signals: &TileSignals,
     from: usize,
-    exits: Exits,
+    exits: Exits<'_>,
     prices: &TilePrices,
 ) {
     if account.is_ruined() {
@@ -267,4 +288,8 @@ pub fn step(
         at = bar + 1;
     }
     walk.pass(prices.bars);
+    if let Some(tile) = exits.stop_at {
+        // What lies beyond the last bar repeats it.
+        diary.stop_before = tile[TILE_BARS - 1];
+    }
 }
