@@ -26,6 +26,9 @@ pub struct BacktestArgs {
     /// Strategies to run, comma-separated
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub strategy: Vec<String>,
+    /// Where the run is kept
+    #[command(flatten)]
+    pub kept: crate::report::Kept,
 }
 
 /// A list that is given on request only.
@@ -46,8 +49,10 @@ pub fn backtest(common: &Common, args: &BacktestArgs) -> Result<ExitStatus, Laun
     let config = load(common, &args.strategy)?;
     let prepared = setup::prepare(&config, &args.data)?;
     let lists = |kind| args.lists.contains(&kind);
-    let result = run(&config, &prepared, lists(ListKind::Equity), lists(ListKind::Orders) || lists(ListKind::Fills))?;
+    let has_marks = lists(ListKind::Equity) || args.kept.needs_marks();
+    let result = run(&config, &prepared, has_marks, lists(ListKind::Orders) || lists(ListKind::Fills))?;
     output::print(common, args, &config, &prepared, &result);
+    crate::report::keep(&args.kept, &config, &args.data, &prepared, &result)?;
     Ok(ExitStatus::Clean)
 }
 

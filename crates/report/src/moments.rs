@@ -62,7 +62,8 @@ pub fn autocorrelation(values: &[f64]) -> Option<f64> {
 /// A quotient; `None` when the divisor is zero or the result is not finite.
 #[must_use]
 pub fn ratio(of: f64, by: f64) -> Option<f64> {
-    let result = of / by;
+    // A sum of nothing is −0; nobody wants to read that.
+    let result = of / by + 0.0;
     (by != 0.0 && result.is_finite()).then_some(result)
 }
 

@@ -81,7 +81,8 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
     let equity: Vec<f64> = run.equity.iter().map(|point| point.equity).filter(|it| it.is_finite()).collect();
     let gross: f64 = run.trades.iter().map(|trade| trade.profit + trade.fees).filter(|it| *it > 0.0).sum();
     let stakes: Vec<f64> = run.trades.iter().map(Trade::stake).collect();
-    let a_day = |value: f64| ratio(value, days).filter(|_| has_length);
+    // Nobody's minute is a day.
+    let a_day = |value: f64| ratio(value, days).filter(|_| days >= 1.0);
     let time = |ns: i64| Some(seconds(ns)).filter(|_| has_length);
     let money = |key, label, value, convention| figure(key, label, Unit::Money, value, convention);
     let share = |key, label, value, convention| figure(key, label, Unit::Share, value, convention);
@@ -104,7 +105,7 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
         ),
         money("absolute_profit", "Absolute profit", Some(profit), "final − start"),
         share("total_profit", "Total profit", ratio(profit, run.start_equity), "final/start − 1"),
-        money("avg_daily_profit", "Average daily profit", a_day(profit), "absolute profit/days, days as a fraction"),
+        money("avg_daily_profit", "Average daily profit", a_day(profit), "absolute profit/days, from one day on"),
         figure("orders", "Orders", Unit::Count, count_of(run.orders), "sent to the venue"),
         figure("fills", "Fills", Unit::Count, count_of(run.fills), "booked"),
         figure(
@@ -112,7 +113,7 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
             "Trades a day",
             Unit::Number,
             number(run.trades.len()).and_then(a_day),
-            "closed trades/days",
+            "closed trades/days, from one day on",
         ),
         figure("open_positions", "Open positions", Unit::Count, number(run.open.len()), "at the end"),
         money("avg_stake", "Average stake", mean(&stakes), "mean of quantity·entry price"),
@@ -121,7 +122,7 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
             "turnover",
             "Turnover",
             Unit::Number,
-            mean(&equity).and_then(|of| ratio(volume, of)),
+            mean(&equity).filter(|_| run.start_equity > 0.0).and_then(|of| ratio(volume, of)),
             "volume/mean equity",
         ),
         money("fees", "Fees", Some(fees), "Σ fees, rebates negative"),
