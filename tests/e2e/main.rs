@@ -5,6 +5,7 @@ mod bad_input;
 mod bad_venue;
 mod control;
 mod database;
+mod download;
 mod emergency;
 mod escape;
 mod harness;

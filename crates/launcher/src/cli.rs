@@ -124,6 +124,9 @@ pub struct RunArgs {
     /// Seed of the simulated market
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
+    /// Serve the web page, JSON API and metrics of this run on this loopback address [default without one: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
+    pub http: Option<String>,
     /// Start again after a failure
     #[arg(long)]
     pub auto_restart: bool,
@@ -147,6 +150,13 @@ pub enum Verb {
     /// Trade files of market data with the live engine, and tell what it was worth
     #[command(visible_alias = "backtesting")]
     Backtest(crate::backtest::BacktestArgs),
+    /// Try many sets of parameters of one strategy over the same data
+    #[command(visible_alias = "hyperopt")]
+    Sweep(crate::sweep::SweepArgs),
+    /// Download historical data into the catalogue: bars, trades, book tickers, funding
+    DownloadData(crate::download::DownloadArgs),
+    /// Does a strategy decide the same when the future is cut off?
+    LookaheadCheck(crate::lookahead::LookaheadArgs),
     /// Pre-flight: configuration, clock, connectivity, permissions, filters, risk limits, streams
     Check(RunArgs),
     /// Run the simulated venue by itself, speaking Binance's spot protocol on loopback
@@ -183,6 +193,10 @@ pub enum Verb {
     Journal(crate::journal::JournalArgs),
     /// Print every effective setting and where it came from
     ShowConfig(RunArgs),
+    /// The local catalogue of market data: what it holds, checks, imports, exports
+    Data(crate::data::DataArgs),
+    /// Keep a live feed in a file that `--replay` can play
+    Record(crate::record::RecordArgs),
     /// Write a documented configuration file
     NewConfig(NewConfigArgs),
     /// Write a crate with a strategy of your own that runs in backtest, paper and live as it is
@@ -300,6 +314,7 @@ impl RunArgs {
             speed: self.speed.or(before.speed),
             on_exit: self.on_exit.or(before.on_exit),
             seed: self.seed.or(before.seed),
+            http: self.http.or(before.http),
             auto_restart: self.auto_restart || before.auto_restart,
             max_restarts: self.max_restarts.or(before.max_restarts),
             restart_delay: self.restart_delay.or(before.restart_delay),
@@ -329,6 +344,9 @@ impl RunArgs {
         }
         if self.live {
             layers.add_flag("--live", "run", "mode", "live")?;
+        }
+        if let Some(address) = &self.http {
+            layers.add_flag("--http", "observe", "address", address)?;
         }
         if let Some(duration) = self.duration {
             layers.add_flag("--duration", "run", "duration_s", &duration.as_secs_f64().to_string())?;
@@ -489,7 +507,7 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for verb in ["sweep", "hyperopt", "download-data", "doctor"] {
+        for verb in ["doctor"] {
             assert!(!help.contains(&format!("\n  {verb}")), "{verb} is in the help");
         }
         for verb in [

@@ -5,24 +5,32 @@ pub mod backtest;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod data;
 /// The verbs about the database.
 pub mod database;
+/// Historical data into the catalogue.
+pub mod download;
 pub mod error;
 /// Looking at a journal, and the way out of a damaged one.
 pub mod journal;
 /// The strategies that can be run, with what can be set.
 pub mod list_strategies;
 pub mod logging;
+/// Decisions with the future cut off.
+pub mod lookahead;
 /// A crate of the user's own.
 pub mod new_strategy;
 pub mod out;
 pub mod plot;
+pub mod record;
 pub mod recording;
 pub mod report;
 pub mod restart;
 pub mod run;
 /// Settling an order where no bot runs.
 pub mod settle;
+/// Many sets of parameters over the same data.
+pub mod sweep;
 pub mod verbs;
 
 /// Names of the strategies that block for ever or panic. Only debug builds know them: they test the escape path.

@@ -94,11 +94,16 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
             Err(LaunchError::Usage("--json means nothing to `new-config`, which writes TOML; leave it out".into()))
         }
         Some(Verb::Backtest(args)) => crate::backtest::backtest(&common, &args),
+        Some(Verb::Sweep(args)) => crate::sweep::sweep(&common, &args),
+        Some(Verb::DownloadData(args)) => crate::download::download(&common, &args),
+        Some(Verb::LookaheadCheck(args)) => crate::lookahead::check(&common, &args),
         Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run).dry_run_is_paper()?),
         Some(Verb::Venue(args)) => crate::run::venue::serve(&common, &args),
         Some(Verb::Check(args)) => crate::run::ask::check(&common, &args.or(run)),
         Some(Verb::ListMarkets(args)) => crate::run::ask::list_markets(&common, &args),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
+        Some(Verb::Data(args)) => crate::data::run(&common, &args),
+        Some(Verb::Record(args)) => crate::record::record(&common, &args),
         Some(Verb::NewConfig(args)) => new_config(&args),
         Some(Verb::Arm(args)) => control::arm::arm(&common, &args.or(run)),
         Some(Verb::Confirm(args)) => control::arm::confirm(&common, &args),

@@ -339,6 +339,12 @@ schema! {
         /// Time that the whole stop may take.
         total_ms: u64 = "30000", Kind::Whole(15_000, 600_000);
     }
+    /// Looking at the run, and steering it, over HTTP on this machine: a page, a JSON API, metrics for Prometheus.
+    [observe] RawObserve {
+        /// Where it listens, such as "127.0.0.1:8080"; loopback addresses only, port 0 takes a free one. Empty: not at all.
+        /// The tokens are in `api/` of the data folder.
+        address: String = "\"\"", Kind::Text;
+    }
     /// Starting again by itself after a failure.
     [restart] RawRestart {
         /// Start again after a failure?
@@ -356,6 +362,23 @@ schema! {
         format: String = "\"human\"", Kind::Word(&["human", "json"]);
         /// Log files kept; one is begun each day.
         files_max_count: u64 = "7", Kind::Whole(1, 1000);
+    }
+    /// Where `download-data` takes historical data from, and how.
+    [history] RawHistory {
+        /// Address of the archives instead of the venue's own; empty: the venue's own.
+        vision_url: String = "\"\"", Kind::Text;
+        /// REST address of spot instead of the venue's own; empty: the venue's own.
+        spot_rest_url: String = "\"\"", Kind::Text;
+        /// REST address of USD-M futures instead of the venue's own; empty: the venue's own.
+        usdm_rest_url: String = "\"\"", Kind::Text;
+        /// REST address of COIN-M futures instead of the venue's own; empty: the venue's own.
+        coinm_rest_url: String = "\"\"", Kind::Text;
+        /// Downloads at the same time.
+        parallel_count: usize = "6", Kind::Whole(1, 32);
+        /// Silence after which a download is tried again.
+        stall_timeout_s: f64 = "20.0", Kind::Real(0.1, 600.0);
+        /// Time that closing everything may take at the end.
+        close_timeout_s: f64 = "5.0", Kind::Real(0.1, 60.0);
     }
 }
 
