@@ -71,7 +71,7 @@ impl Rows<'_> {
     }
 
     /// When row number `at` happens; `None` beyond the end. Unit: nanoseconds.
-    fn due(&self, at: usize) -> Option<u64> {
+    pub(crate) fn due(&self, at: usize) -> Option<u64> {
         let time = *self.times().get(at)?;
         Some(if let Self::Bars(bars) = self { bars.interval.close_ns(time) } else { time })
     }

@@ -9,6 +9,8 @@
 
 mod desk;
 mod job;
+/// Decisions with the future cut off.
+pub mod lookahead;
 mod replay;
 mod report;
 mod result;

@@ -25,6 +25,9 @@ const WAY_MIN: Duration = Duration::from_micros(1);
 /// Most rounds of answers within one event where ways take no time.
 const ROUNDS_MAX: usize = 256;
 
+/// Closed orders and trades that venue and engine remember where ways take no time.
+const REMEMBERED: usize = 1_024;
+
 /// Why a replay cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum BacktestError {
@@ -139,9 +142,15 @@ impl Replay {
         if config.timer_interval.is_zero() {
             return Err(BacktestError::TimerInterval);
         }
-        let mut sim = config.sim;
+        let (mut sim, mut config) = (config.sim, config);
         if config.is_instant {
             sim.latency = LatencyModel::default();
+            // Nothing is asked about that is over; what was done counts in the digest whether or not it is remembered.
+            let (limits, execution) = (&mut sim.limits, &mut config.engine.execution);
+            limits.closed_orders_max = limits.closed_orders_max.min(REMEMBERED);
+            limits.account_trades_max = limits.account_trades_max.min(REMEMBERED);
+            execution.closed_orders_max = execution.closed_orders_max.min(REMEMBERED);
+            execution.trade_ids_max = execution.trade_ids_max.min(REMEMBERED);
         } else {
             sim.latency.order_in = sim.latency.order_in.max(WAY_MIN);
         }
@@ -155,7 +164,7 @@ impl Replay {
         let syncs = config.engine.instruments.iter().map(|_| Sync::default()).collect();
         Ok(Self {
             engine: Engine::new(config.engine, strategies)?,
-            desk: Desk::new(venue, account, recv_window_ms),
+            desk: Desk::new(venue, account, recv_window_ms, config.is_instant),
             outbox: Outbox::new(),
             observer: None,
             balances: config.balances,
@@ -423,8 +432,8 @@ impl Replay {
                     }
                     continue;
                 }
-                if let (Some(log), Effect::Submit(order)) = (&mut self.log, &effect) {
-                    log.orders.push(*order.get());
+                if let Some(log) = &mut self.log {
+                    log.note(self.now, &effect);
                 }
                 self.desk.send(self.now, effect, &mut self.immediate);
                 let mut immediate = std::mem::take(&mut self.immediate);

@@ -4,7 +4,8 @@
 //! Lists are bounded: equity marks by [`MARKS_MAX`], the trades by the orders of the run.
 
 use crate::trades::TradeRow;
-use keel_model::{ClientOrderId, Fill, NewOrder, Notional, Quantity};
+use keel_engine::Effect;
+use keel_model::{ClientOrderId, Fill, NewOrder, Notional, Quantity, Timestamp};
 use serde::Serialize;
 
 /// Most marks of the equity curve; a longer run keeps every second, fourth, … bar.
@@ -119,6 +120,24 @@ pub struct BacktestResult {
 pub struct OrderLog {
     /// Every order that left for the venue.
     pub orders: Vec<NewOrder>,
+    /// Every cancel that left for the venue, and when.
+    pub cancels: Vec<(Timestamp, ClientOrderId)>,
     /// Every fill, with the order that it is of.
     pub fills: Vec<(ClientOrderId, Fill)>,
+}
+
+impl OrderLog {
+    /// Notes what leaves for the venue.
+    pub(crate) fn note(&mut self, now: Timestamp, effect: &Effect) {
+        match effect {
+            Effect::Submit(order) => self.orders.push(*order.get()),
+            Effect::Replace(replace) => {
+                let replace = replace.get();
+                self.cancels.push((now, replace.cancel.client_order_id));
+                self.orders.push(replace.new);
+            }
+            Effect::Cancel(cancel) => self.cancels.push((now, cancel.client_order_id)),
+            _ => {}
+        }
+    }
 }

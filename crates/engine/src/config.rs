@@ -26,6 +26,8 @@ pub struct EngineConfig {
     pub timeouts: Vec<Timeouts>,
     /// After so many exits in a row that did not fill in time, what is left is closed at the market; zero means never.
     pub exit_timeouts_max: u32,
+    /// Where neither quotes nor depth are known, is the last trade the price to go by? For data that is trades alone.
+    pub has_trade_prices: bool,
     /// How often closing a position at the end is tried per instrument.
     pub flatten_attempts_max: u32,
 }
@@ -42,6 +44,7 @@ impl Default for EngineConfig {
             holds_on_foreign: false,
             timeouts: Vec::new(),
             exit_timeouts_max: 0,
+            has_trade_prices: false,
             flatten_attempts_max: 5,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct TouchBook {
     pub(crate) ask_left: i64,
     /// The price that marks positions: of a bar, or the middle of a quote. Zero before any data.
     pub(crate) mark: i64,
-    /// Have quotes come? Then bars are signals only and set no price.
+    /// Have quotes or trades come? Then bars are signals only and set no price.
     pub(crate) is_quoted: bool,
     /// The bar that is being gone through.
     pub(crate) bar: Option<BarWalk>,

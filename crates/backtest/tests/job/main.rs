@@ -5,5 +5,6 @@
 mod bars;
 mod desk;
 mod golden;
+mod lookahead;
 mod perpetual;
 mod series;

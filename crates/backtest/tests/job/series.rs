@@ -3,7 +3,7 @@
 use crate::desk::*;
 use keel_backtest::{BacktestError, Rows, Series, run};
 use keel_marketdata::columns::{BarColumns, Interval};
-use keel_model::{Bar, InstrumentId, InstrumentKind};
+use keel_model::{Bar, InstrumentId, InstrumentKind, Side};
 use keel_strategy::{Context, Strategy, Subscription};
 use std::sync::{Arc, Mutex};
 
@@ -172,4 +172,24 @@ fn a_decision_is_the_same_when_the_future_is_cut_off() {
         let part = cut(rows);
         assert_eq!(part.as_slice(), &whole[..part.len()], "{rows}");
     }
+}
+
+#[test]
+fn trades_alone_are_a_market_too() {
+    let mut trades = keel_marketdata::columns::TradeColumns { price_scale: 2, quantity_scale: 3, ..Default::default() };
+    for (at, price) in [10_000, 10_000, 9_990, 9_980, 10_020, 10_030].into_iter().enumerate() {
+        trades.ts_ns.push(START_NS + at as u64 * 30_000_000_000);
+        trades.trade_id.push(at as u64 + 1);
+        trades.price.push(price);
+        trades.quantity.push(500);
+        trades.is_sell.push(false);
+    }
+    let mut job = config(InstrumentKind::LinearPerpetual);
+    job.replay.engine.has_trade_prices = true;
+    // Bars are built of the trades; the first closes with the trade after a minute.
+    let (script, _) = Script::new(&[Act::limit(1, Side::Buy, "0.800", "99.85"), Act::market(2, Side::Sell, "0.800")], &[]);
+    let series = [Series { instrument: ID, rows: Rows::Trades(&trades) }];
+    let result = run(job, &series, script, &|| 0.0).unwrap();
+    let fills: Vec<String> = result.log.fills.iter().map(|(_, it)| format!("{:?} {} at {}", it.side, it.quantity, it.price)).collect();
+    assert_eq!(fills, ["Buy 0.500 at 99.85", "Sell 0.800 at 100.20"], "half of it was traded, through the price");
 }

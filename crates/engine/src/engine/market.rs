@@ -86,6 +86,9 @@ impl Engine {
     }
 
     fn on_trade(&mut self, trade: &Trade, out: &mut Outbox) {
+        if self.config.has_trade_prices {
+            self.price_of(trade.instrument, trade.price, trade.quantity, trade.ts_event);
+        }
         if self.parents.is_watched() {
             self.parents.note_trade(trade.instrument, trade.quantity);
         }
@@ -150,7 +153,7 @@ impl Engine {
         if !bar.is_closed {
             return;
         }
-        self.price_of(bar);
+        self.price_of(bar.instrument, bar.close, bar.volume, bar.ts_close);
         let length = bar.ts_close.since(bar.ts_open);
         let fits = |builder: &keel_marketdata::BarBuilder| {
             builder.instrument() == bar.instrument && builder.interval() == length
@@ -160,13 +163,15 @@ impl Engine {
         }
     }
 
-    /// Where there are no quotes, the close of a bar is the price that risk and strategies go by.
-    fn price_of(&mut self, bar: &Bar) {
-        let Some(book) = self.books.get_mut(bar.instrument.index()) else { return };
-        match book.apply_close(bar) {
-            Ok(Applied::Yes) => self.quote(bar.instrument),
+    /// Where there are no quotes, the close of a bar (or a trade, where that is asked for) is the price that risk and strategies
+    /// go by.
+    fn price_of(&mut self, id: InstrumentId, price: Price, quantity: Quantity, ts_event: keel_model::Timestamp) {
+        let now = self.now;
+        let Some(book) = self.books.get_mut(id.index()) else { return };
+        match book.apply_last(price, quantity, ts_event, now) {
+            Ok(Applied::Yes) => self.quote(id),
             Ok(Applied::Outdated) => {}
-            Err(_) => self.risk.on_quote(bar.instrument, Price::ZERO, Price::ZERO, self.now),
+            Err(_) => self.risk.on_quote(id, Price::ZERO, Price::ZERO, now),
         }
     }
 

@@ -11,12 +11,14 @@ use keel_model::{
     Asset, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Instruments, Notional, Price, Quantity,
     ids::Symbol,
 };
-use keel_sim::{FeeModel, LatencyModel, MarketKind, SimConfig};
+use keel_sim::{FeeModel, HistoryLimits, LatencyModel, MarketKind, SimConfig};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A request takes at least this long to the venue of a recording and back, as in paper.
 const RECORDING_WAY: Duration = Duration::from_millis(1);
+/// What the simulated venue remembers of each kind.
+const HISTORY_MAX: usize = 1_024;
 /// Number of the account in order ids; a backtest sends none anywhere.
 const INSTANCE: u32 = 1;
 
@@ -116,7 +118,10 @@ pub fn prepare(config: &Config, data: &[DataArg]) -> Result<Prepared, LaunchErro
     for symbol in &symbols {
         let own: Vec<&Dataset> = read.iter().filter(|(of, _)| of == symbol).map(|(_, data)| data).collect();
         instruments.upsert(instrument(config, symbol, &own)?);
-        markets.push(MarketKind::Touch);
+        let has = |wanted: fn(&Dataset) -> bool| own.iter().any(|one| wanted(one));
+        let (has_quotes, has_trades) =
+            (has(|it| matches!(it, Dataset::Quotes(_))), has(|it| matches!(it, Dataset::Trades(_))));
+        markets.push(if has_quotes && has_trades { MarketKind::External } else { MarketKind::Touch });
     }
     let id = |symbol: &str| instruments.by_symbol(symbol).map(|it| it.id).unwrap_or_default();
     let loaded = read.into_iter().map(|(symbol, data)| Loaded { instrument: id(&symbol), data }).collect();
@@ -206,6 +211,7 @@ pub fn job(config: &Config, prepared: &Prepared) -> JobConfig {
     replay.engine.limits.leverage_max = settings.leverage_max;
     // The venue's books are in this process; they are compared at the start.
     replay.engine.reconcile_interval_ms = 0;
+    replay.engine.has_trade_prices = true;
     replay.sim = SimConfig {
         fees: FeeModel { maker: settings.maker_fee, taker: settings.taker_fee },
         latency: LatencyModel {
@@ -220,6 +226,13 @@ pub fn job(config: &Config, prepared: &Prepared) -> JobConfig {
         participation_bps: settings.participation_bps,
         leverage_max: settings.leverage_max,
         maintenance_margin_bps: settings.maintenance_margin_bps,
+        // Nobody asks this venue about the past.
+        limits: HistoryLimits {
+            closed_orders_max: HISTORY_MAX,
+            account_trades_max: HISTORY_MAX,
+            public_trades_max: HISTORY_MAX,
+            ..HistoryLimits::default()
+        },
         ..replay.sim
     };
     replay.is_instant = settings.latency.is_zero() && settings.latency_jitter.is_zero();

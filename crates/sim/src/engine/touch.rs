@@ -1,7 +1,7 @@
 //! Markets known by their best prices alone ([`crate::MarketKind::Touch`]): quotes, or bars, and what fills in them.
 //!
 //! Conventions. *Quotes*: a taker pays the best price and slippage, up to the quantity shown; a resting order fills at its own
-//! price when the other side reaches it; a stop looks at the price it would trade at. *Bars* are gone through in steps, and
+//! price when the other side reaches it; a stop looks at the price it would trade at. *Trades* alone: the last trade is the price for both sides. *Bars* are gone through in steps, and
 //! whoever drives the venue carries every report to the client and its answer back before the next step:
 //!
 //! 1. The open: market orders that wait for it ([`crate::BarFill::NextOpen`]) and stops that the open is beyond fill there.
@@ -20,7 +20,7 @@ use crate::config::BarFill;
 use crate::reject::Reject;
 use crate::touch::{BarWalk, TouchBook, UNBOUNDED};
 use crate::types::OrderId;
-use keel_model::{Bar, MarketEvent, OrderType, Price, Side, TopOfBook};
+use keel_model::{Bar, MarketEvent, OrderType, Price, Quantity, Side, TopOfBook, Trade};
 
 /// Most steps within one bar; what is left waits for the next one. A strategy that answers every stop with another stop
 /// cannot keep time from passing.
@@ -40,6 +40,12 @@ impl MatchingEngine {
             MarketEvent::TopOfBook(top) => {
                 self.begin(top.ts_recv);
                 self.touch_quote(m, top)?;
+                self.is_answering = false;
+                self.flush(m);
+            }
+            MarketEvent::Trade(trade) => {
+                self.begin(trade.ts_recv);
+                self.touch_trade(m, trade)?;
                 self.is_answering = false;
                 self.flush(m);
             }
@@ -86,6 +92,37 @@ impl MatchingEngine {
         if self.store.open_total > 0 {
             self.touch_triggers(m);
             while self.fill_touched(m) {}
+        }
+        self.watch_margin(m);
+        Ok(())
+    }
+
+    /// A trade is the price for both sides, for any quantity of a taker. Stops that it reaches come first; then resting limits
+    /// that it goes through, no more than its quantity.
+    fn touch_trade(&mut self, m: usize, trade: &Trade) -> Result<(), Reject> {
+        let rules = &self.markets[m].rules;
+        let price = super::rules::units(trade.price.mantissa(), trade.price.scale(), rules.price_scale);
+        let price = price.filter(|price| *price > 0).ok_or(Reject::PriceFilter)?;
+        let quantity = trade.quantity.round_to_step(rules.quantity(1), keel_model::Rounding::ToZero);
+        let quantity = quantity.and_then(|it| it.rescale(rules.quantity_scale)).map_or(0, Quantity::mantissa);
+        if let Some(touch) = &mut self.markets[m].touch {
+            (touch.bid_left, touch.ask_left, touch.is_quoted) = (UNBOUNDED, UNBOUNDED, true);
+        }
+        self.touch_price(m, price);
+        if self.store.open_total > 0 {
+            self.touch_triggers(m);
+            let mut left = quantity;
+            for side in [Side::Buy, Side::Sell] {
+                while left > 0 {
+                    let Some((own, level)) = self.markets[m].book.best(side) else { break };
+                    if if side == Side::Buy { own <= price } else { own >= price } {
+                        break;
+                    }
+                    let (slot, filled) = (level.head, left.min(self.store[level.head].remaining()));
+                    self.fill_resting(m, slot, own, filled);
+                    left -= filled;
+                }
+            }
         }
         self.watch_margin(m);
         Ok(())
