@@ -1,6 +1,7 @@
 //! The real binary, from the outside: what it prints, what it leaves, how it ends. Loopback only; every wait has a limit
 //! that is far above what is expected, and none is a measurement.
 
+mod backtest;
 mod bad_input;
 mod bad_venue;
 mod control;

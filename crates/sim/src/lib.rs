@@ -5,7 +5,8 @@
 //! largest time seen). Randomness only from [`rng::Rng`], so the same seed and the same calls give the same events.
 //!
 //! Invariants: for every asset, free + locked over all accounts plus collected fees never changes but by deposits (in a
-//! recorded market: by deposits and by trades with the recording, which has no account); what an
+//! recorded market, and in one of quotes or bars: by deposits, by trades with the data, which has no account, and by the profit
+//! and funding of perpetuals that is settled with it); what an
 //! account has locked is exactly what its open orders need; after every call no book is crossed; a client order id is unique
 //! among the open orders of its account and instrument only, as at real venues. Every history is bounded ([`HistoryLimits`]).
 #![forbid(unsafe_code)]
