@@ -9,7 +9,7 @@ use keel_model::{
     ReplaceOutcome, SubmitOutcome, Timestamp, UnknownReason,
 };
 use keel_sim::{
-    AccountId, DelayedVenue, Delivery, MatchingEngine, OrderRef, Payload, SimAnswer, SimEvent, SimRequest, bridge,
+    AccountId, DelayedVenue, Delivery, MatchingEngine, OrderRef, OrderState, Payload, SimAnswer, SimEvent, SimRequest, bridge,
 };
 use std::collections::VecDeque;
 
@@ -36,12 +36,15 @@ pub(crate) struct Desk {
     recv_window_ms: u64,
     asked: VecDeque<Asked>,
     next_token: u64,
+    is_terse: bool,
 }
 
 impl Desk {
-    pub(crate) fn new(venue: MatchingEngine, account: AccountId, recv_window_ms: u64) -> Self {
-        let venue = DelayedVenue::new(venue);
-        Self { venue, account, recv_window_ms, asked: VecDeque::new(), next_token: 1 }
+    /// `is_terse`: see [`DelayedVenue::set_terse`].
+    pub(crate) fn new(venue: MatchingEngine, account: AccountId, recv_window_ms: u64, is_terse: bool) -> Self {
+        let mut venue = DelayedVenue::new(venue);
+        venue.set_terse(is_terse);
+        Self { venue, account, recv_window_ms, asked: VecDeque::new(), next_token: 1, is_terse }
     }
 
     pub(crate) const fn venue(&self) -> &MatchingEngine {
@@ -176,6 +179,10 @@ impl Desk {
 
     fn answered(&mut self, answer: SimAnswer, at: Timestamp) -> Option<ExecutionEvent> {
         let asked = self.asked.pop_front()?;
+        if self.is_terse && matches!(&answer, SimAnswer::Submit(Ok((order, _))) if order.state == OrderState::Filled) {
+            // The account stream has told of it, from the first to the last.
+            return None;
+        }
         Some(match (asked, answer) {
             (Asked::Submit(id), SimAnswer::Submit(result)) => {
                 ExecutionEvent::Submit(id, bridge::submit_outcome(&result, at))

@@ -421,7 +421,7 @@ impl Replay {
     fn dispatch_all(&mut self) {
         let mut effects = std::mem::take(&mut self.effects);
         while !self.outbox.is_empty() {
-            effects.extend(self.outbox.drain());
+            self.outbox.take_into(&mut effects);
             for effect in effects.drain(..) {
                 if let Effect::Notify(notice) = &effect {
                     if let Notice::Fill { id, strategy, fill } = notice {

@@ -272,6 +272,12 @@ impl Outbox {
         self.effects.drain(..)
     }
 
+    /// Takes everything out in exchange for an empty list, whose room it keeps. What is in `into` is dropped.
+    pub fn take_into(&mut self, into: &mut Vec<Effect>) {
+        into.clear();
+        std::mem::swap(&mut self.effects, into);
+    }
+
     /// What is in it.
     #[must_use]
     pub fn effects(&self) -> &[Effect] {

@@ -92,6 +92,9 @@ pub struct OrderManager {
     evicted: Vec<Order>,
     #[serde(skip)]
     scratch: Vec<u32>,
+    /// The slot that was looked for last; only a guess, which the order in it confirms.
+    #[serde(skip)]
+    recent: u32,
     /// Limits of the strategies of this run, by their number.
     #[serde(skip)]
     timeouts: Vec<Timeouts>,
@@ -117,6 +120,7 @@ impl OrderManager {
             venue_unsure_at: None,
             evicted: Vec::new(),
             scratch: Vec::with_capacity(64),
+            recent: 0,
             timeouts: Vec::new(),
         }
     }
@@ -284,7 +288,7 @@ impl OrderManager {
 
     /// Moves an order by the table and starts or stops its schedules.
     pub(crate) fn step(&mut self, id: ClientOrderId, step: Step, change: Change, now: Timestamp, out: &mut Actions) {
-        let Some(slot) = self.index.get(&id).copied() else { return };
+        let Some(slot) = self.find(id) else { return };
         let Some(order) = self.slot_mut(slot) else { return };
         let from = order.state;
         order.was_accepted |= matches!(step, Step::Exists | Step::NewTrade | Step::Ends);
@@ -429,6 +433,7 @@ impl OrderManager {
         };
         self.index.insert(id, slot);
         self.open.push(slot);
+        self.recent = slot;
         slot
     }
 
@@ -440,15 +445,25 @@ impl OrderManager {
         self.slots.get(slot as usize)?.as_ref()
     }
 
+    /// The slot of an order. Most questions are about the order that the last one was about.
+    #[inline]
+    fn find(&self, id: ClientOrderId) -> Option<u32> {
+        match self.slot(self.recent) {
+            Some(order) if order.id() == id => Some(self.recent),
+            _ => self.index.get(&id).copied(),
+        }
+    }
+
     pub(crate) fn order_mut(&mut self, id: ClientOrderId) -> Option<&mut Order> {
-        let slot = self.index.get(&id).copied()?;
+        let slot = self.find(id)?;
+        self.recent = slot;
         self.slot_mut(slot)
     }
 
     /// An order that memory holds, open or closed.
     #[must_use]
     pub fn get(&self, id: ClientOrderId) -> Option<&Order> {
-        self.slot(*self.index.get(&id)?)
+        self.slot(self.find(id)?)
     }
 
     /// Orders that are not closed, oldest first.

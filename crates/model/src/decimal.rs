@@ -211,20 +211,44 @@ fn cmp_wide(a: i128, sa: u8, b: i128, sb: u8) -> Ordering {
     if flipped { ordering.reverse() } else { ordering }
 }
 
+/// Digits, a point and a sign of the longest number.
+const TEXT_LENGTH_MAX: usize = 42;
+
+#[allow(clippy::indexing_slicing, reason = "every index is below the buffer's fixed length by construction")]
 fn write_decimal(f: &mut fmt::Formatter<'_>, mantissa: i128, scale: u8) -> fmt::Result {
-    let negative = mantissa < 0;
-    let magnitude = mantissa.unsigned_abs();
-    if scale == 0 {
-        return f.pad_integral(!negative, "", itoa_u128(magnitude).as_str());
+    let mut text = [b'0'; TEXT_LENGTH_MAX];
+    let mut at = text.len();
+    let (mut wide, mut written) = (mantissa.unsigned_abs(), 0u8);
+    // Nineteen digits at a time, so that most numbers are divided in 64 bits alone.
+    loop {
+        let is_last = wide <= u128::from(u64::MAX);
+        let (mut part, count) = if is_last {
+            (wide as u64, 0)
+        } else {
+            let part = (wide % PART) as u64;
+            wide /= PART;
+            (part, 19)
+        };
+        let mut done = 0;
+        while done < count || (is_last && (part > 0 || written <= scale)) {
+            if written == scale && scale > 0 {
+                at -= 1;
+                text[at] = b'.';
+            }
+            at -= 1;
+            text[at] = b'0' + (part % 10) as u8;
+            part /= 10;
+            (done, written) = (done + 1, written + 1);
+        }
+        if is_last {
+            break;
+        }
     }
-    let divisor = pow10(scale).map_or(1, i128::unsigned_abs);
-    let text = format!("{}.{:0width$}", magnitude / divisor, magnitude % divisor, width = usize::from(scale));
-    f.pad_integral(!negative, "", &text)
+    f.pad_integral(mantissa >= 0, "", std::str::from_utf8(&text[at..]).map_err(|_| fmt::Error)?)
 }
 
-fn itoa_u128(value: u128) -> String {
-    value.to_string()
-}
+/// Ten to the nineteenth: what a part of a number that is divided in 64 bits is below.
+const PART: u128 = 10_000_000_000_000_000_000;
 
 /// Writes `mantissa·10^-scale` as ASCII into `out` without allocating; returns the number of bytes, or `None` when it does not fit.
 #[inline]

@@ -189,26 +189,35 @@ impl fmt::Display for ClientOrderId {
 impl FromStr for ClientOrderId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let not_ours = || IdError::NotOurs(text.chars().take(64).collect());
-        let mut parts = text.strip_prefix('k').ok_or_else(not_ours)?.split('-');
-        let mut next = || {
-            let part = parts.next().ok_or_else(not_ours)?;
-            let plain = part.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
-            if !plain || (part.len() > 1 && part.starts_with('0')) {
-                return Err(not_ours());
-            }
-            u64::from_str_radix(part, 36).map_err(|_| not_ours())
-        };
+        let [b'k', rest @ ..] = text.as_bytes() else { return Err(not_ours(text)) };
+        let mut parts = rest.split(|byte| *byte == b'-').map(read_base36);
+        let mut next = || parts.next().flatten().ok_or_else(|| not_ours(text));
         let (instance, epoch, sequence) = (next()?, next()?, next()?);
-        if parts.next().is_some() {
-            return Err(not_ours());
+        match (u32::try_from(instance), u32::try_from(epoch), parts.next()) {
+            (Ok(instance), Ok(epoch), None) => Ok(Self { instance, epoch, sequence }),
+            _ => Err(not_ours(text)),
         }
-        Ok(Self {
-            instance: u32::try_from(instance).map_err(|_| not_ours())?,
-            epoch: u32::try_from(epoch).map_err(|_| not_ours())?,
-            sequence,
-        })
     }
+}
+
+#[cold]
+fn not_ours(text: &str) -> IdError {
+    IdError::NotOurs(text.chars().take(64).collect())
+}
+
+/// The number, where writing it gives the text back.
+fn read_base36(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || (text.len() > 1 && text.starts_with(b"0")) {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'z' => byte - b'a' + 10,
+            _ => return None,
+        };
+        number.checked_mul(36)?.checked_add(u64::from(digit))
+    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::types::{
     AccountId, CancelReplace, CancelRequest, ClientId, OrderRef, OrderRequest, OrderView, ReplaceResult,
 };
 use keel_marketdata::L2Rows;
-use keel_model::{Balance, InstrumentId, MarketEvent, Timestamp};
+use keel_model::{Balance, ExecType, InstrumentId, MarketEvent, Timestamp};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -96,6 +96,7 @@ pub struct DelayedVenue {
     outbound: VecDeque<Delivery>,
     last_in: Timestamp,
     last_out: Timestamp,
+    is_terse: bool,
 }
 
 impl DelayedVenue {
@@ -117,7 +118,14 @@ impl DelayedVenue {
             outbound: VecDeque::new(),
             last_in: Timestamp::ZERO,
             last_out: Timestamp::ZERO,
+            is_terse: false,
         }
+    }
+
+    /// Says nothing twice, for ways that take no time: an answer does not repeat the fills that the account stream has just
+    /// told, and that an order was accepted is not told where its first fill follows at once.
+    pub const fn set_terse(&mut self, is_terse: bool) {
+        self.is_terse = is_terse;
     }
 
     /// The engine, to ask it what no connection is needed for.
@@ -233,7 +241,12 @@ impl DelayedVenue {
 
     /// Sends the account events on their way; market data has its own feed.
     fn collect(&mut self, at: Timestamp) {
-        for event in self.engine.events.drain(..) {
+        let is_terse = self.is_terse;
+        let mut events = self.engine.events.drain(..).peekable();
+        while let Some(event) = events.next() {
+            if is_terse && events.peek().is_some_and(|next| is_filled_at_once(&event, next)) {
+                continue;
+            }
             if matches!(event, SimEvent::Execution(_) | SimEvent::List(_) | SimEvent::Balances(_)) {
                 self.outbound.push_back(Delivery { at, payload: Payload::Event(event) });
             }
@@ -242,10 +255,12 @@ impl DelayedVenue {
 
     fn execute(&mut self, pending: &Pending) -> SimAnswer {
         let (engine, now, account) = (&mut self.engine, pending.at, pending.account);
+        let is_terse = self.is_terse;
         match &pending.request {
             SimRequest::Submit(request) => {
                 let result = engine.submit(now, account, request);
-                SimAnswer::Submit(result.map(|view| (view, engine.last_fills().to_vec())))
+                let fills = || if is_terse { Vec::new() } else { engine.last_fills().to_vec() };
+                SimAnswer::Submit(result.map(|view| (view, fills())))
             }
             SimRequest::Cancel(request) => SimAnswer::Cancel(engine.cancel(now, account, request)),
             SimRequest::CancelReplace(request) => {
@@ -277,6 +292,14 @@ impl DelayedVenue {
             SimRequest::Balances => SimAnswer::Balances(engine.balances(account)),
         }
     }
+}
+
+/// Is the next event a fill of the order whose acceptance this one tells?
+fn is_filled_at_once(event: &SimEvent, next: &SimEvent) -> bool {
+    let (SimEvent::Execution(event), SimEvent::Execution(next)) = (event, next) else { return false };
+    event.exec_type == ExecType::New
+        && next.exec_type == ExecType::Trade
+        && event.order.order_id == next.order.order_id
 }
 
 fn delay(rng: &mut Rng, least: Duration, jitter: Duration) -> Duration {
