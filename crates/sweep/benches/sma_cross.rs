@@ -4,7 +4,8 @@
 
 #[path = "support/golden_bars.rs"]
 mod golden_bars;
-use keel_sweep::kernel::rule::{Combination, Rule, Terms};
+use keel_sweep::kernel::bars::Bars;
+use keel_sweep::kernel::rule::{Combination, Rule, Sides, Size, Terms};
 use keel_sweep::kernel::run::{Pace, Stretch, run};
 use keel_sweep::kernel::simd::Width;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -65,5 +66,38 @@ fn main() {
                 );
             }
         }
+    }
+    families(&bars);
+}
+
+/// Speed of the other rules, long and short under a stop and a target, which go the general way.
+fn families(bars: &Bars) {
+    let grid = |rule: fn(usize, usize) -> Rule| -> Vec<Combination> {
+        let exits = |rule| Combination { rule, stop: 0.02, stop_at: None, target: 0.04 };
+        (5..45).flat_map(|a| (50..100).map(move |b| exits(rule(a, b)))).collect()
+    };
+    for (name, combinations) in [
+        ("EMA cross", grid(|fast, slow| Rule::EmaCross { fast, slow })),
+        ("RSI", grid(|a, b| Rule::Rsi { period: 2 + b / 5, oversold: a as f64, overbought: 100.0 - a as f64 })),
+        ("Bollinger", grid(|a, b| Rule::Bollinger { period: b, width: a as f64 / 10.0 })),
+        ("breakout", grid(|exit, entry| Rule::Breakout { entry, exit })),
+    ] {
+        let terms = Terms {
+            fee: 0.001,
+            sides: Sides::LongShort,
+            size: Size::Notional { value: 50.0, step: 0.0 },
+            has_daily: true,
+            ..Terms::new(100.0)
+        };
+        let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+        let pace = Pace { width: Width::widest(), threads: 1, stop: &stop, done: &done };
+        let begin = cpu_seconds();
+        let outcomes = run(bars, Stretch::all(bars), &combinations, &terms, pace).expect("a sweep");
+        let spent = cpu_seconds() - begin;
+        let orders: u64 = outcomes.iter().map(|o| u64::from(o.orders)).sum();
+        let speed = (bars.len() * combinations.len()) as f64 / spent / 1e9;
+        println!(
+            "{name:<10} long/short, stop, target  {orders:>9} orders  {spent:.4} CPU s  {speed:.2} G combination·bars/CPU s"
+        );
     }
 }

@@ -87,9 +87,9 @@ impl CpuBackend {
     #[must_use]
     pub const fn with_width(width: Width, threads: usize) -> Self {
         let rates = match width {
-            Width::Avx512 => [2.0e-10, 8.0e-10],
-            Width::Avx2 => [2.4e-10, 9.0e-10],
-            Width::Scalar => [4.6e-10, 14.0e-10],
+            Width::Avx512 => [1.9e-10, 1.6e-9],
+            Width::Avx2 => [2.2e-10, 1.8e-9],
+            Width::Scalar => [4.6e-10, 2.5e-9],
         };
         Self { width, threads, rates }
     }

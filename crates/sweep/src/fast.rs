@@ -10,9 +10,7 @@ use crate::kernel::bars::Bars;
 use crate::kernel::rule::{Beginning, Combination, FillAt, Outcome, Rule, Sides, Size, Terms};
 use crate::kernel::run::Stretch;
 use crate::kernel::series::Series;
-use keel_strategy::{
-    Params, Settings, StrategyError, StrategyInfo, bollinger_breakout, ema_cross, ema_cross_flip,
-};
+use keel_strategy::{Params, Settings, StrategyError, StrategyInfo, bollinger_breakout, ema_cross, ema_cross_flip};
 
 /// What of a market the fast level takes part in.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -45,7 +45,8 @@ fn rules() -> Vec<Rule> {
 fn combinations() -> Vec<Combination> {
     let exits = [(0.0, 0.0), (0.002, 0.0), (0.0, 0.003), (0.001, 0.001), (0.01, 0.04)];
     let with = |rule: Rule| exits.map(|(stop, target)| Combination { rule, stop, stop_at: None, target });
-    let at = |rule: Rule| Combination { stop_at: Some(Series::band(20, 0.0)), target: 0.01, ..Combination::plain(rule) };
+    let at =
+        |rule: Rule| Combination { stop_at: Some(Series::band(20, 0.0)), target: 0.01, ..Combination::plain(rule) };
     rules().into_iter().flat_map(with).chain(rules().into_iter().map(at)).collect()
 }
 
@@ -63,7 +64,17 @@ fn all_terms() -> Vec<Terms> {
                 for beginning in [Beginning::AwaitCross, Beginning::AtOnce] {
                     let base = Terms::new(1_000.0);
                     let has_daily = fill == FillAt::Close;
-                    all.push(Terms { sides, size, fill, beginning, fee: 0.0005, slippage: 0.0002, tick: 0.01, has_daily, ..base });
+                    all.push(Terms {
+                        sides,
+                        size,
+                        fill,
+                        beginning,
+                        fee: 0.0005,
+                        slippage: 0.0002,
+                        tick: 0.01,
+                        has_daily,
+                        ..base
+                    });
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::account::{Account, Diary};
 use super::bars::Bars;
 use super::cross;
 use super::rule::{Beginning, Combination, FillAt, Outcome, Sides, Signals, Size, Terms, Test};
-use super::series::{Series, Stream};
+use super::series::{Series, Spread, Stream};
 use super::simd::{BLOCK, Bits, Greater, TILE_BARS, TILE_WORDS, Tile, Width};
 use super::tile::TilePrices;
 use super::walk::{self, Exits, TileSignals};
@@ -173,17 +173,36 @@ struct Place {
 #[derive(Default)]
 struct Bank {
     places: BTreeMap<Series, usize>,
-    streams: Vec<Stream>,
+    sources: Vec<Source>,
     tiles: Vec<Tile>,
+    /// Means and deviations by period, which bands of any width share.
+    spreads: Vec<Spread>,
 }
 
-#[allow(clippy::indexing_slicing, reason = "places come from `place`, which makes them")]
+/// Where a series comes from.
+enum Source {
+    Own(Stream),
+    /// So many deviations from the mean of a spread.
+    Band(usize, f64),
+}
+
+#[allow(clippy::indexing_slicing, reason = "places come from `series`, which makes them")]
 impl Bank {
     fn series(&mut self, series: Series) -> Result<usize, SweepError> {
         if let Some(place) = self.places.get(&series) {
             return Ok(*place);
         }
-        self.streams.push(Stream::new(series)?);
+        let source = match series {
+            Series::Band(period, bits) => {
+                let known = self.spreads.iter().position(|spread| spread.period == period);
+                if known.is_none() {
+                    self.spreads.push(Spread::new(period)?);
+                }
+                Source::Band(known.unwrap_or(self.spreads.len() - 1), f64::from_bits(bits))
+            }
+            other => Source::Own(Stream::new(other)?),
+        };
+        self.sources.push(source);
         self.tiles.push([0.0; TILE_BARS]);
         self.places.insert(series, self.tiles.len() - 1);
         Ok(self.tiles.len() - 1)
@@ -194,8 +213,12 @@ impl Bank {
     }
 
     fn fill(&mut self, bars: &Bars, from: usize, to: usize) {
-        for (stream, tile) in self.streams.iter_mut().zip(&mut self.tiles) {
-            stream.fill(bars, from, to, tile);
+        self.spreads.iter_mut().for_each(|spread| spread.fill(bars, from, to));
+        for (source, tile) in self.sources.iter_mut().zip(&mut self.tiles) {
+            match source {
+                Source::Own(stream) => stream.fill(bars, from, to, tile),
+                Source::Band(spread, deviations) => self.spreads[*spread].band(*deviations, tile),
+            }
         }
     }
 

@@ -149,6 +149,47 @@ impl Stream {
     }
 }
 
+/// Mean and deviation of a window of closes, from which bands of any width are made.
+#[derive(Debug)]
+pub struct Spread {
+    /// Window.
+    pub period: usize,
+    bands: Bollinger,
+    mean: Tile,
+    deviation: Tile,
+}
+
+impl Spread {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// A window that is not possible.
+    pub fn new(period: usize) -> Result<Self, SweepError> {
+        let bands = Bollinger::new(period, 1.0).map_err(|error| SweepError::BadTerms(error.to_string()))?;
+        Ok(Self { period, bands, mean: [0.0; TILE_BARS], deviation: [0.0; TILE_BARS] })
+    }
+
+    /// Values of bars from..to, at most a tile; what is left of the tile repeats the last.
+    #[allow(clippy::indexing_slicing, reason = "the caller cuts the bars into tiles")]
+    pub fn fill(&mut self, bars: &Bars, from: usize, to: usize) {
+        let closes = &bars.close()[from..to];
+        let mut last = (f64::NAN, f64::NAN);
+        for ((mean, deviation), close) in self.mean.iter_mut().zip(&mut self.deviation).zip(closes) {
+            last = self.bands.update(*close).map_or((f64::NAN, f64::NAN), |b| (b.middle, b.upper - b.middle));
+            (*mean, *deviation) = last;
+        }
+        self.mean[to - from..].fill(last.0);
+        self.deviation[to - from..].fill(last.1);
+    }
+
+    /// So many deviations from the mean.
+    pub fn band(&self, deviations: f64, tile: &mut Tile) {
+        for ((slot, mean), deviation) in tile.iter_mut().zip(&self.mean).zip(&self.deviation) {
+            *slot = mean + deviations * deviation;
+        }
+    }
+}
+
 /// Highest value of the last window, not counting the newest: a queue that only falls.
 #[derive(Debug)]
 pub struct Extreme {
