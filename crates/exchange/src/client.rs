@@ -142,6 +142,14 @@ pub trait FeedSink: Send + Sync {
     fn take_resync(&self) -> Option<InstrumentId> {
         None
     }
+    /// Is [`Self::on_frame`] to be called? Asked once, at the start.
+    fn wants_frames(&self) -> bool {
+        false
+    }
+    /// A frame as it came, before it is decoded; a book snapshot, which names no instrument, with whose it is. For recorders.
+    fn on_frame(&self, frame: &[u8], snapshot_of: Option<InstrumentId>, ts_recv: Timestamp) {
+        let _of_no_interest = (frame, snapshot_of, ts_recv);
+    }
 }
 
 /// Where an account feed delivers. Must not block and must not drop: a full lane stops the system in order.

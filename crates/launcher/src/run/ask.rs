@@ -61,7 +61,7 @@ pub fn check(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError>
         ),
     );
     let for_asking = rows.clone();
-    let status = under_lifecycle(common, config, clock, move |context, shared| async move {
+    let status = under_lifecycle(common, config, clock, "the check", move |context, shared| async move {
         ask_all(&context, &shared, keys, &for_asking).await
     })?;
     let rows = rows.lock().clone();
@@ -87,7 +87,7 @@ pub fn list_markets(common: &Common, args: &ListMarketsArgs) -> Result<ExitStatu
     config.mode = Mode::Paper;
     let table: Arc<Mutex<Vec<Vec<String>>>> = Arc::default();
     let for_asking = table.clone();
-    let status = under_lifecycle(common, config, Clock::system(), move |context, shared| async move {
+    let status = under_lifecycle(common, config, Clock::system(), "the question", move |context, shared| async move {
         let access = market::open(&context, &shared, None).await?;
         let client = access.client();
         shared.parts.lock().clients.push(client.clone());
@@ -120,7 +120,13 @@ pub fn list_markets(common: &Common, args: &ListMarketsArgs) -> Result<ExitStatu
 }
 
 /// Runs questions under a lifecycle and stops in order.
-fn under_lifecycle<F, Fut>(common: &Common, config: Config, clock: Clock, ask: F) -> Result<ExitStatus, LaunchError>
+pub(crate) fn under_lifecycle<F, Fut>(
+    common: &Common,
+    config: Config,
+    clock: Clock,
+    what: &'static str,
+    ask: F,
+) -> Result<ExitStatus, LaunchError>
 where
     F: FnOnce(RunContext, Shared) -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), LaunchError>> + Send + 'static,
@@ -146,7 +152,7 @@ where
         let (context, stop) = (context.clone(), context.stop.clone());
         Ok::<_, LaunchError>(Program::new(plan, async move {
             ask(context, shared).await?;
-            stop.request(StopReason::Finished { what: "the check".to_owned() });
+            stop.request(StopReason::Finished { what: what.to_owned() });
             Ok::<(), LaunchError>(())
         }))
     });

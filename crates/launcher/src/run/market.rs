@@ -98,6 +98,16 @@ impl Access {
         Arc::new(self.venue.client())
     }
 
+    /// Public market data alone, without an account.
+    #[must_use]
+    pub fn public_feed(
+        &self,
+        instruments: &Arc<Instruments>,
+        subscriptions: Vec<Subscription>,
+    ) -> Box<dyn MarketDataFeed> {
+        Box::new(self.venue.market_feed(instruments.clone(), subscriptions))
+    }
+
     /// The venue's time less ours and the round trip it was measured with; unit: nanoseconds.
     #[must_use]
     pub fn clock_offset_ns(&self) -> Option<(i64, u64)> {

@@ -101,6 +101,8 @@ struct Shard {
     links: Links,
     snapshots: Snapshots,
     actions: Vec<Action>,
+    /// Does the sink keep frames?
+    keeps_frames: bool,
 }
 
 impl Shard {
@@ -114,7 +116,9 @@ impl Shard {
         let timeout_ms = venue.config.connect_timeout_ms;
         let endpoint = venue.endpoints.stream.clone();
         let links = Links::new(venue.connector.clone(), endpoint, "/stream", "market stream", timeout_ms);
-        Self { venue, pool, instruments, session, sink, links, snapshots: Snapshots::new(), actions: Vec::new() }
+        let keeps_frames = sink.wants_frames();
+        let (snapshots, actions) = (Snapshots::new(), Vec::new());
+        Self { venue, pool, instruments, session, sink, links, snapshots, actions, keeps_frames }
     }
 
     fn now(&self) -> Now {
@@ -135,6 +139,9 @@ impl Shard {
                 Some((instrument, body)) = self.snapshots.next(), if !self.snapshots.is_empty() => {
                     let now = self.now();
                     let body = body.as_ref().map(Bytes::as_ref);
+                    if self.keeps_frames && let Ok(body) = body {
+                        self.sink.on_frame(body, Some(instrument), now.wall);
+                    }
                     self.session.snapshot(instrument, body, now, &mut self.actions, self.sink.as_ref());
                 }
             }
@@ -162,6 +169,13 @@ impl Shard {
     fn event(&mut self, event: LinkEvent) {
         let now = self.now();
         let sink = self.sink.as_ref();
+        if self.keeps_frames {
+            match &event {
+                LinkEvent::Text(_, text) => sink.on_frame(text.as_bytes(), None, now.wall),
+                LinkEvent::Binary(_, data) => sink.on_frame(data, None, now.wall),
+                _ => {}
+            }
+        }
         match event {
             LinkEvent::Text(id, text) => self.session.frame(id, text.as_bytes(), now, &mut self.actions, sink),
             LinkEvent::Binary(id, data) => self.session.frame(id, &data, now, &mut self.actions, sink),
