@@ -53,24 +53,32 @@ pub fn plot_html(report: &Report) -> String {
     page(report, Page::Plot)
 }
 
-/// Text that is safe between tags and in quoted attributes. Control characters become blanks.
+/// Text that is safe between tags and in quoted attributes.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
+    for character in plain(text).chars() {
         match character {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            control if control.is_control() => out.push(' '),
-            // Marks that turn the direction of writing could make a text look like another.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.push(' '),
             other => out.push(other),
         }
     }
     out
+}
+
+/// Text without control characters, separators of lines, and marks that turn the direction of writing, which could make one
+/// text look like another; each becomes a blank.
+fn plain(text: &str) -> String {
+    let blank = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if blank(character) { ' ' } else { character }).collect()
 }
 
 /// Appends formatted text; writing to a string cannot fail.

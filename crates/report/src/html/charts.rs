@@ -87,7 +87,7 @@ fn distances(times_ns: impl Iterator<Item = i64>) -> Value {
 fn series(name: &str, class: &str, kind: &str, is_filled: bool, points: &[(i64, f64)]) -> Value {
     let values: Vec<Value> = points.iter().map(|point| rounded(point.1)).collect();
     json!({
-        "name": name, "class": class, "type": kind, "fill": is_filled,
+        "name": super::plain(name), "class": class, "type": kind, "fill": is_filled,
         "t": distances(points.iter().map(|point| point.0)), "v": values,
     })
 }
