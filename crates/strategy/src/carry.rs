@@ -172,7 +172,7 @@ impl Carry {
             return self.order(ctx, self.perpetual, Side::Buy, quantity, OrderPurpose::Exit, self.why_not);
         }
         // A fee taken in coins leaves less than was bought.
-        let sellable = legs.spot.min(ctx.free_base(self.spot));
+        let sellable = ctx.sellable(self.spot, legs.spot);
         if let Some(quantity) = ctx.tradable(self.spot, sellable, markets.spot.0, OrderType::Market) {
             self.order(ctx, self.spot, Side::Sell, quantity, OrderPurpose::Exit, self.why_not);
         }

@@ -7,9 +7,9 @@
 use crate::Tag;
 use keel_marketdata::OrderBook;
 use keel_model::{
-    Asset, Balance, Bracket, ClientOrderId, Iceberg, Instrument, InstrumentId, Instruments, NewOrder, Notional, Oco,
-    OrderIntent, OrderPurpose, OrderType, ParentId, ParentPlan, Portfolio, Position, Price, Quantity, Side, StrategyId,
-    Timestamp, TradingState, Twap,
+    Asset, Balance, Bracket, ClientOrderId, Iceberg, Instrument, InstrumentId, InstrumentKind, Instruments, NewOrder,
+    Notional, Oco, OrderIntent, OrderPurpose, OrderType, ParentId, ParentPlan, Portfolio, Position, Price, Quantity,
+    Side, StrategyId, Timestamp, TradingState, Twap,
 };
 
 /// The most requests of one call. What exceeds it is refused and counted in [`StrategyRequest::Overflow`].
@@ -334,6 +334,19 @@ impl<'a> Context<'a> {
     pub fn free_base(&self, id: InstrumentId) -> Quantity {
         let base = self.instrument(id).map(|instrument| self.balance(instrument.base).free);
         base.and_then(|free| free.to_quantity().ok()).unwrap_or(Quantity::ZERO)
+    }
+
+    /// Is it a spot instrument, whose base asset has to be there to be sold?
+    #[must_use]
+    pub fn is_spot(&self, id: InstrumentId) -> bool {
+        self.instrument(id).is_none_or(|instrument| instrument.kind == InstrumentKind::Spot)
+    }
+
+    /// How much of what is held can be sold now: on spot no more than is free, since open orders hold coins and a fee taken in
+    /// coins leaves less than was bought; on a perpetual all of it.
+    #[must_use]
+    pub fn sellable(&self, id: InstrumentId, held: Quantity) -> Quantity {
+        if self.is_spot(id) { held.min(self.free_base(id)) } else { held }
     }
 
     /// As much of `quantity` as the instrument's rules allow in one order at `price`; `None` when that is too little.

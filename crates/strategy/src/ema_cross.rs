@@ -163,7 +163,7 @@ impl EmaCross {
             return;
         };
         // A fee taken in coins leaves less than was bought; and the balance may be told after the fill.
-        let sellable = held.min(ctx.free_base(self.instrument));
+        let sellable = ctx.sellable(self.instrument, held);
         let Some(quantity) = ctx.tradable(self.instrument, sellable, bid, OrderType::Market) else {
             return self.back_off(ctx.now());
         };
@@ -179,13 +179,14 @@ impl EmaCross {
             intent = OrderIntent::limit(self.instrument, side, quantity, price, purpose);
             intent.time_in_force = TimeInForce::Ioc;
         }
+        intent.reduce_only = purpose == OrderPurpose::Exit && !ctx.is_spot(self.instrument);
         self.pending = Pending::Order(ctx.submit(intent));
     }
 
     fn protect(&mut self, ctx: &mut Context<'_>, held: Quantity) {
         let Some(stop_loss) = self.stop_loss else { return };
         let quantity = ctx.instrument(self.instrument).and_then(|instrument| {
-            instrument.round_quantity(held.min(ctx.free_base(self.instrument)), OrderType::StopLoss).ok()
+            instrument.round_quantity(ctx.sellable(self.instrument, held), OrderType::StopLoss).ok()
         });
         let entry = self.own.average_price(8).ok();
         let price = entry.and_then(|entry| self.price_near(ctx, entry, 1.0 - stop_loss, Side::Buy));
@@ -194,6 +195,7 @@ impl EmaCross {
         };
         let mut intent = OrderIntent::market(self.instrument, Side::Sell, quantity, OrderPurpose::Protective);
         (intent.order_type, intent.stop_price) = (OrderType::StopLoss, Some(stop_price));
+        intent.reduce_only = !ctx.is_spot(self.instrument);
         self.stop = Some(ctx.submit(intent));
     }
 

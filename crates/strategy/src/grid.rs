@@ -9,8 +9,8 @@
 use crate::params::{ParamSpec, Settings, StrategyError};
 use crate::{Context, OpenOrder, OrderUpdate, OrderUpdateKind, Strategy, Subscription, Tag};
 use keel_model::{
-    ClientOrderId, Fill, InstrumentId, InstrumentKind, Notional, OrderIntent, OrderPurpose, OrderType, Price, Quantity,
-    Rounding, Side, Timestamp, TopOfBook, TradingState,
+    Bar, ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Price, Quantity, Rounding,
+    Side, Timestamp, TopOfBook, TradingState,
 };
 use std::time::Duration;
 
@@ -19,6 +19,15 @@ pub const NAME: &str = "grid";
 
 /// What can be set.
 pub const PARAMS: &[ParamSpec] = &[
+    ParamSpec::whole(
+        "bar_s",
+        1,
+        86_400,
+        "60",
+        "seconds",
+        "It acts on best prices and on each bar of this length, for histories that hold bars alone; must divide a day.",
+    )
+    .fixed(),
     ParamSpec::whole("levels_count", 1, 50, "5", "levels", "Cells on each side of the price at which it begins.")
         .swept("2", "20", "2"),
     ParamSpec::real("step_bps", 1.0, 5_000.0, "20", "basis points", "Distance from one price to the next.")
@@ -59,6 +68,7 @@ impl Cell {
 #[derive(Debug)]
 pub struct Grid {
     instrument: InstrumentId,
+    bar: Duration,
     levels: i32,
     step: f64,
     order_notional: Notional,
@@ -82,6 +92,7 @@ impl Grid {
         }
         Ok(Self {
             instrument,
+            bar: settings.bar_length("bar_s")?,
             levels: i32::try_from(settings.whole("levels_count")?).unwrap_or(1),
             step: settings.real("step_bps")? / 1e4,
             order_notional,
@@ -187,7 +198,7 @@ impl Grid {
             let Some((side, quantity, price)) = asked else { continue };
             let purpose = if side == Side::Buy { OrderPurpose::Entry } else { OrderPurpose::Exit };
             let mut intent = OrderIntent::post_only(self.instrument, side, quantity, price, purpose);
-            intent.reduce_only = side == Side::Sell && !is_spot(ctx, self.instrument);
+            intent.reduce_only = side == Side::Sell && !ctx.is_spot(self.instrument);
             if side == Side::Buy {
                 room = room.checked_sub(Notional::of(price, quantity)).unwrap_or(Notional::ZERO);
             }
@@ -205,8 +216,7 @@ impl Grid {
         // Above its price it sells at the best place behind the bid.
         let tick = ctx.instrument(self.instrument)?.tick_size;
         let price = price.max(bid.checked_add(tick).ok()?);
-        let free =
-            if is_spot(ctx, self.instrument) { cell.held.min(ctx.free_base(self.instrument)) } else { cell.held };
+        let free = if ctx.is_spot(self.instrument) { cell.held.min(ctx.free_base(self.instrument)) } else { cell.held };
         Some(ctx.tradable(self.instrument, free, price, OrderType::LimitMaker).map(|quantity| (quantity, price)))
     }
 
@@ -214,7 +224,7 @@ impl Grid {
     fn buy(&self, ctx: &Context<'_>, cell: &Cell, ask: Price) -> Option<(Quantity, Price)> {
         let price = self.price(ctx, cell.power, Side::Buy).filter(|price| *price < ask)?;
         let quantity = ctx.quantity_worth(self.instrument, self.order_notional, price, OrderType::LimitMaker)?;
-        let is_paid = !is_spot(ctx, self.instrument)
+        let is_paid = !ctx.is_spot(self.instrument)
             || ctx.balance(ctx.instrument(self.instrument)?.quote).free >= Notional::of(price, quantity);
         is_paid.then_some((quantity, price))
     }
@@ -238,17 +248,13 @@ impl Grid {
     }
 }
 
-fn is_spot(ctx: &Context<'_>, id: InstrumentId) -> bool {
-    ctx.instrument(id).is_some_and(|instrument| instrument.kind == InstrumentKind::Spot)
-}
-
 impl Strategy for Grid {
     fn name(&self) -> &str {
         NAME
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
-        vec![Subscription::top_of_book(self.instrument)]
+        vec![Subscription::top_of_book(self.instrument), Subscription::bars(self.instrument, self.bar)]
     }
 
     fn on_start(&mut self, ctx: &mut Context<'_>) {
@@ -258,6 +264,10 @@ impl Strategy for Grid {
     }
 
     fn on_top_of_book(&mut self, ctx: &mut Context<'_>, _top: &TopOfBook) {
+        self.step(ctx);
+    }
+
+    fn on_bar(&mut self, ctx: &mut Context<'_>, _bar: &Bar) {
         self.step(ctx);
     }
 

@@ -10,8 +10,8 @@ use crate::exits::{ExitRules, Exits, closing_side};
 use crate::{Context, OpenOrderState, OrderUpdate, OrderUpdateKind, ParentUpdate, Strategy, Subscription, Tag};
 use keel_model::order::ReasonText;
 use keel_model::{
-    Bar, ClientOrderId, FeedState, Fill, FundingRate, InstrumentId, InstrumentKind, MarkPrice, OrderIntent,
-    OrderPurpose, OrderType, Quantity, Side, Timestamp, TopOfBook, Trade, TradingState,
+    Bar, ClientOrderId, FeedState, Fill, FundingRate, InstrumentId, MarkPrice, OrderIntent, OrderPurpose, OrderType,
+    Quantity, Side, Timestamp, TopOfBook, Trade, TradingState,
 };
 use std::time::Duration;
 
@@ -101,12 +101,11 @@ impl Guarded {
         if self.cancel_working(ctx) {
             return;
         }
-        let is_spot = ctx.instrument(self.instrument).is_some_and(|it| it.kind == InstrumentKind::Spot);
-        let closable = if is_spot { held.min(ctx.free_base(self.instrument)) } else { held };
+        let closable = ctx.sellable(self.instrument, held);
         match ctx.tradable(self.instrument, closable, price, OrderType::Market) {
             Some(quantity) => {
                 let mut intent = OrderIntent::market(self.instrument, side, quantity, OrderPurpose::Exit);
-                intent.reduce_only = !is_spot;
+                intent.reduce_only = !ctx.is_spot(self.instrument);
                 self.order = Some(ctx.submit_tagged(intent, why));
             }
             None => self.back_off(ctx.now()),

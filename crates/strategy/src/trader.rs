@@ -10,8 +10,8 @@
 use crate::exits::{ExitRules, Exits};
 use crate::{Context, OrderUpdate, OrderUpdateKind, Tag};
 use keel_model::{
-    ClientOrderId, Fill, InstrumentId, InstrumentKind, Notional, OrderIntent, OrderPurpose, OrderType, Position, Price,
-    Quantity, Reject, RejectReason, Rounding, Side, Timestamp, TradingState,
+    ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Position, Price, Quantity,
+    Reject, RejectReason, Rounding, Side, Timestamp, TradingState,
 };
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ impl Trader {
     /// May it be short? Only on a perpetual.
     #[must_use]
     pub fn can_short(&self, ctx: &Context<'_>) -> bool {
-        ctx.instrument(self.instrument).is_some_and(|it| it.kind != InstrumentKind::Spot)
+        !ctx.is_spot(self.instrument)
     }
 
     /// On which side is it in the market, or on its way there?
@@ -341,7 +341,8 @@ impl Trader {
     fn place_stop(&mut self, ctx: &mut Context<'_>, held: &Held, price: f64, tag: Tag) {
         let rounded = ctx.instrument(self.instrument).and_then(|instrument| {
             let near = Price::from_f64(price, 8, Rounding::HalfUp).ok()?;
-            let quantity = instrument.round_quantity(self.closable(ctx, held), OrderType::StopLoss).ok()?;
+            let quantity =
+                instrument.round_quantity(ctx.sellable(self.instrument, held.quantity), OrderType::StopLoss).ok()?;
             Some((instrument.round_passive(near, held.side).ok()?, quantity))
         });
         let Some((stop_price, quantity)) = rounded.filter(|(_, quantity)| quantity.is_positive()) else {
@@ -376,16 +377,12 @@ impl Trader {
     fn close(&mut self, ctx: &mut Context<'_>, held: &Held, why: Tag) {
         let side = held.side.opposite();
         let price = held.market.taken_by(side);
-        let quantity = ctx.tradable(self.instrument, self.closable(ctx, held), price, OrderType::Market);
+        let quantity =
+            ctx.tradable(self.instrument, ctx.sellable(self.instrument, held.quantity), price, OrderType::Market);
         let Some(quantity) = quantity else { return self.back_off(ctx.now()) };
         let mut intent = OrderIntent::market(self.instrument, side, quantity, OrderPurpose::Exit);
         intent.reduce_only = self.can_short(ctx);
         self.pending = Pending::Order(ctx.submit_tagged(intent, why));
-    }
-
-    /// What of the position can be closed: on spot a fee taken in coins leaves less than was bought.
-    fn closable(&self, ctx: &Context<'_>, held: &Held) -> Quantity {
-        if self.can_short(ctx) { held.quantity } else { held.quantity.min(ctx.free_base(self.instrument)) }
     }
 
     /// The position, where it is large enough to be closed and there is a market.

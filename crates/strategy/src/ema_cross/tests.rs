@@ -182,3 +182,13 @@ fn it_never_sells_what_another_strategy_bought() {
     run(&mut desk, &mut strategy, up(60_000.0, 8).chain(down(60_070.0, 8)));
     assert_eq!((desk.fills.len(), desk.position()), (2, quantity("1")), "its own round trip and nothing else");
 }
+
+#[test]
+fn on_a_perpetual_it_sells_what_it_bought_and_only_reduces() {
+    let (mut desk, mut strategy) = (Desk::perpetual(), strategy(&Params::new().with("stop_loss_bps", 500)));
+    run(&mut desk, &mut strategy, up(60_000.0, 8));
+    run(&mut desk, &mut strategy, down(60_070.0, 8));
+    assert_eq!(desk.fills.len(), 2);
+    assert!(desk.portfolio.position(ID).is_flat() && desk.orders.is_empty());
+    assert!(desk.submits.iter().skip(1).all(|new| new.intent.reduce_only));
+}
