@@ -103,3 +103,11 @@ parquet:
 # How fast candles are read and checked: our Parquet, CSV, packed CSV; the catalogue.
 bench-catalogue ROWS="2000000":
     cargo bench -p keel-catalogue --bench read -- {{ROWS}}
+
+# The report's pages in headless Chromium: console, network, charts, zoom, sorting, two widths, light and dark.
+browser:
+    bash tests/browser/run.sh
+
+# Keel beside NautilusTrader, backtesting.py, vectorbt and hftbacktest on the same files, answers checked; `small` or `full`.
+peers SIZE="":
+    bash bench/peers/run.sh {{SIZE}}

@@ -51,3 +51,85 @@ fn a_series_that_is_none_is_refused_with_its_line() {
         .expect_stderr("cannot read the returns in none.csv");
     launcher.run(&["report", "--returns", "returns.csv", "--periods", "0"]).expect_code(1);
 }
+
+/// A saw of closes, one a minute over five days, in the form of the golden job.
+fn saw() -> String {
+    let mut text = String::from("ts_ns,open,high,low,close,volume\n");
+    let price = |at: u64| 5_000_000 + 2_000 * (if at % 300 < 150 { at % 300 } else { 300 - at % 300 });
+    let cents = |value: u64| format!("{}.{:02}", value / 100, value % 100);
+    for at in 0..7_200_u64 {
+        let (open, close) = (price(at.saturating_sub(1)), price(at));
+        let row = [open, open.max(close) + 100, open.min(close) - 100, close].map(cents).join(",");
+        let ts = 1_704_067_200_000_000_000_u64 + (at + 1) * 60_000_000_000;
+        text.push_str(&format!("{ts},{row},12.500\n"));
+    }
+    text
+}
+
+fn golden_config() -> String {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/golden/ema_cross_bars.toml");
+    path.canonicalize().unwrap().to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_backtest_is_saved_reported_and_plotted() {
+    let launcher = Launcher::new();
+    launcher.file("bars.csv", saw());
+    let config = golden_config();
+    let run = ["backtest", "-c", &config, "--data", "bars.csv", "--out", "run.json", "--html", "run.html", "--json"];
+    let result: Value = serde_json::from_str(launcher.run(&run).expect_code(0).stdout.trim()).unwrap();
+    let read = |name: &str| std::fs::read_to_string(launcher.folder().join(name)).unwrap();
+    assert!(read("run.html").contains("Entries and exits"), "the price is drawn");
+
+    let ended = launcher.run(&["report", "run.json", "--json"]).expect_code(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let exact: f64 = result["final_equity"].as_str().unwrap().parse().unwrap();
+    assert!((report["final_balance"].as_f64().unwrap() - exact).abs() < 1e-6, "{report}");
+    assert_eq!((&report["orders"], &report["fills"]), (&result["orders"], &result["fills"]));
+    assert_eq!(report["by_instrument"][0]["name"], "BTCUSDT");
+    // The same days give the same figures, here and there.
+    for key in ["sharpe", "sortino", "max_drawdown", "days"] {
+        let (ours, theirs) = (&report[key], &result["statistics"]["daily"][key]);
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * a.abs().max(1e-12);
+        assert!(near(ours.as_f64().unwrap(), theirs.as_f64().unwrap()), "{key}: {ours}, {theirs}");
+    }
+    let table = launcher.run(&["report", "run.json", "--html", "again.html"]).expect_code(0);
+    assert!(table.stdout.contains("By exit reason") && table.stdout.contains("Monthly returns"), "{}", table.stdout);
+    assert!(!table.stdout.contains('\x1b'), "no colours off a terminal");
+    assert!(read("again.html").contains("Buy and hold"));
+
+    let plotted =
+        launcher.run(&["plot", "run.json", "--indicators", "ema:10,rsi:14", "--from", "2024-01-02"]).expect_code(0);
+    assert_eq!(plotted.stdout.trim(), "run.plot.html");
+    let page = read("run.plot.html");
+    assert!(page.contains("EMA 10") && page.contains("RSI 14"));
+    assert!(
+        !launcher.folder().read_dir().unwrap().any(|it| it.unwrap().file_name().to_string_lossy().contains(".part"))
+    );
+}
+
+#[test]
+fn a_run_that_cannot_be_read_or_drawn_is_refused_with_a_remedy() {
+    let launcher = Launcher::new();
+    launcher.file("other.json", "{\"a\": 1}");
+    launcher.run(&["report", "none.json"]).expect_code(1).expect_stderr("launcher backtest --out FILE");
+    launcher.run(&["report", "other.json"]).expect_code(1).expect_stderr("not `keel-run`");
+    launcher.run(&["plot", "other.json"]).expect_code(1).expect_stderr("not `keel-run`");
+    launcher.file("bars.csv", saw());
+    let config = golden_config();
+    launcher.run(&["backtest", "-c", &config, "--data", "bars.csv", "--out", "run.json"]).expect_code(0);
+    for (arguments, wanted) in [
+        (vec!["plot", "run.json", "--indicators", "magic:3"], "there are ema:20"),
+        (vec!["plot", "run.json", "--from", "yesterday"], "is no time"),
+        (vec!["plot", "run.json", "--from", "2024-02-01", "--to", "2024-01-01"], "--from is not before --to"),
+        (vec!["plot", "run.json", "--from", "2030-01-01"], "no market data"),
+        (vec!["plot", "run.json", "--out", "no/such/folder.html"], "cannot write"),
+        (vec!["report", "run.json", "--data", "none.csv"], "none.csv"),
+        (vec!["report", "run.json", "--start-balance", "5"], "cannot be used with"),
+        (vec!["report", "--start-balance", "-5"], "start-balance"),
+    ] {
+        launcher.run(&arguments).expect_code(1).expect_stderr(wanted);
+    }
+    std::fs::remove_file(launcher.folder().join("bars.csv")).unwrap();
+    launcher.run(&["report", "run.json", "--html", "x.html"]).expect_code(0).expect_stderr("is not there: no chart");
+}
