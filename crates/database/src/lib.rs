@@ -25,6 +25,8 @@ pub mod query;
 mod rebuild;
 mod retry;
 mod schema;
+/// Sweeps of parameters.
+pub mod sweeps;
 mod tables;
 mod timings;
 
@@ -37,4 +39,5 @@ pub use projection::{Projection, ProjectionParts, ProjectionStatus, ResourceSamp
 pub use query::{JournalRow, TradeRow};
 pub use rebuild::{Rebuilt, last_sequence, rebuild};
 pub use schema::SCHEMA_VERSION;
+pub use sweeps::{SweepRow, SweepTrialRow};
 pub use timings::TimingSummary;

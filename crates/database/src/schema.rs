@@ -10,17 +10,23 @@ use sqlx::{Row, SqlSafeStr};
 use std::borrow::Cow;
 
 /// Newest version of the schema that this program knows.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 fn migrations(dialect: Dialect) -> Migrator {
-    let first = match dialect {
-        Dialect::Sqlite => include_str!("../migrations/sqlite/0001_first.sql"),
-        Dialect::Postgres => include_str!("../migrations/postgres/0001_first.sql"),
+    let (first, sweeps) = match dialect {
+        Dialect::Sqlite => (
+            include_str!("../migrations/sqlite/0001_first.sql"),
+            include_str!("../migrations/sqlite/0002_sweeps.sql"),
+        ),
+        Dialect::Postgres => (
+            include_str!("../migrations/postgres/0001_first.sql"),
+            include_str!("../migrations/postgres/0002_sweeps.sql"),
+        ),
     };
     let simple = |version, name, sql: &'static str| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![simple(1, "first", first)])
+    Migrator::with_migrations(vec![simple(1, "first", first), simple(2, "sweeps", sweeps)])
 }
 
 /// Brings the schema up to date and claims the database for `mode`.

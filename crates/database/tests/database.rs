@@ -12,3 +12,5 @@ mod follow;
 mod pool;
 #[path = "database/server.rs"]
 mod server;
+#[path = "database/sweeps.rs"]
+mod sweeps;
