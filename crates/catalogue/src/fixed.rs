@@ -148,25 +148,20 @@ impl<const N: usize> Fixed<N> {
         if self.rounds {
             return self.extend_rounded(column, values);
         }
-        let needed = match scale_of(values, self.scale) {
-            Err((_, Unfit::NotDecimal)) => return self.extend_noisy(column, values),
-            needed => needed?,
-        };
-        self.widen(needed).map_err(|unfit| (0, unfit))?;
-        let scale = self.scale;
         let Some(target) = self.columns.get_mut(column) else { return Ok(()) };
         let start = target.len();
-        let (factor, max) = (power_f(scale), exact_max(scale));
-        let mut is_exact = true;
-        target.extend(values.iter().map(|value| {
-            let mantissa = (value * factor).round_ties_even();
-            is_exact &= mantissa.abs() < max && mantissa / factor == *value;
-            mantissa as i64
-        }));
-        if !is_exact {
-            for (at, (slot, value)) in target.iter_mut().skip(start).zip(values).enumerate() {
-                *slot = exact_at(*value, scale).ok_or((at, Unfit::TooBig))?;
-            }
+        if extend_exact(target, values, self.scale) {
+            return Ok(());
+        }
+        target.truncate(start);
+        match scale_of(values, self.scale) {
+            Err((_, Unfit::NotDecimal)) => return self.extend_noisy(column, values),
+            needed => self.widen(needed?).map_err(|unfit| (0, unfit))?,
+        }
+        let scale = self.scale;
+        let Some(target) = self.columns.get_mut(column) else { return Ok(()) };
+        for (at, value) in values.iter().enumerate() {
+            target.push(exact_at(*value, scale).ok_or((at, Unfit::TooBig))?);
         }
         Ok(())
     }
@@ -236,6 +231,26 @@ impl<const N: usize> Fixed<N> {
         self.scale = scale;
         Ok(())
     }
+}
+
+/// Puts mantissas of doubles behind `target`; false when one of them is not exact at this scale, and what was put there is of no use.
+///
+/// Rounds by adding 2^52, beyond which a double has no places: plain additions, which the compiler does several at a time.
+fn extend_exact(target: &mut Vec<i64>, values: &[f64], scale: u8) -> bool {
+    const SHIFT: f64 = 4_503_599_627_370_496.0;
+    let (factor, max) = (power_f(scale), exact_max(scale));
+    let mut is_exact = true;
+    target.extend(values.iter().map(|value| {
+        let product = value.abs() * factor;
+        let shifted = product + SHIFT;
+        let nearest = shifted - SHIFT;
+        is_exact &= (nearest < max) & (nearest / factor == value.abs());
+        let digits = shifted.to_bits().wrapping_sub(SHIFT.to_bits()).cast_signed();
+        // All ones for a negative value: the two's complement is the inverse and one more.
+        let sign = value.to_bits().cast_signed() >> 63;
+        (digits ^ sign).wrapping_sub(sign)
+    }));
+    is_exact
 }
 
 fn round_half_even(mantissa: i64, divisor: i64) -> i64 {

@@ -175,26 +175,23 @@ impl Stamp {
         let interval = self.interval.map(|interval| interval.to_string()).unwrap_or_default();
         let head = format!("{} {} {} {:?} {interval}", self.rows, self.price_scale, self.quantity_scale, self.covered);
         let mut sum = crc32c::crc32c(head.as_bytes());
-        let mut bytes = [0u8; 8 * 512];
-        let mut add = |words: &mut dyn Iterator<Item = u64>| {
-            loop {
-                let mut used = 0;
-                for (place, word) in bytes.chunks_exact_mut(8).zip(&mut *words) {
-                    place.copy_from_slice(&word.to_le_bytes());
-                    used += 8;
-                }
-                if used == 0 {
-                    return;
-                }
-                sum = crc32c::crc32c_append(sum, bytes.get(..used).unwrap_or_default());
-            }
-        };
-        add(&mut columns.ts.iter().copied());
+        sum = add(sum, &columns.ts, |word| *word);
         for column in &columns.numbers {
-            add(&mut column.iter().map(|value| value.cast_unsigned()));
+            sum = add(sum, column, |value| value.cast_unsigned());
         }
-        add(&mut columns.ids.iter().copied());
-        add(&mut columns.flags.iter().map(|flag| u64::from(*flag)));
-        sum
+        sum = add(sum, &columns.ids, |word| *word);
+        add(sum, &columns.flags, |flag| u64::from(*flag))
     }
+}
+
+/// The checksum goes on over values as little-endian words.
+fn add<T>(mut sum: u32, values: &[T], word: impl Fn(&T) -> u64) -> u32 {
+    let mut bytes = [0u8; 8 * 512];
+    for part in values.chunks(512) {
+        for (place, value) in bytes.chunks_exact_mut(8).zip(part) {
+            place.copy_from_slice(&word(value).to_le_bytes());
+        }
+        sum = crc32c::crc32c_append(sum, bytes.get(..part.len() * 8).unwrap_or_default());
+    }
+    sum
 }

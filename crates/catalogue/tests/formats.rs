@@ -128,7 +128,11 @@ fn rows_that_cannot_be_traded_on_are_refused_with_their_line() {
     let dir = tempfile::tempdir().unwrap();
     let row = |text: &str| format!("{BARS}{text}\n");
     for (name, text, wanted) in [
-        ("doubled", row("2024-01-01 00:02:00,42319.99,42331.54,42319.99,42325.5,21.60391"), "line 5: its time is that of"),
+        (
+            "doubled",
+            row("2024-01-01 00:02:00,42319.99,42331.54,42319.99,42325.5,21.60391"),
+            "line 5: its time is that of",
+        ),
         ("backwards", row("2024-01-01 00:00:30,1,2,1,2,3"), "line 5: its time is before"),
         ("nan", row("2024-01-01 00:03:00,nan,2,1,2,3"), "line 5: a value is no number"),
         ("empty", row("2024-01-01 00:03:00,,2,1,2,3"), "line 5: a value is no number"),

@@ -59,7 +59,8 @@ pub struct RecordArgs {
 struct Tape {
     path: PathBuf,
     symbol: String,
-    file: File,
+    /// `None` once it is closed.
+    file: Option<File>,
     member: GzEncoder<Vec<u8>>,
     /// Bytes in `member` before packing, and since when they wait.
     waiting: u64,
@@ -84,10 +85,13 @@ impl Tape {
             remedy: "name a new file in a folder of yours; existing files are never overwritten".into(),
         })?;
         let member = new_member();
-        Ok(Self { path, symbol, file, member, waiting: 0, since_ns: 0, synced_ns: 0, frames: 0, bytes: 0 })
+        Ok(Self { path, symbol, file: Some(file), member, waiting: 0, since_ns: 0, synced_ns: 0, frames: 0, bytes: 0 })
     }
 
     fn keep(&mut self, frame: &[u8], ts_ns: u64) -> std::io::Result<()> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         if self.waiting == 0 {
             self.since_ns = ts_ns;
         }
@@ -114,26 +118,26 @@ impl Tape {
 
     /// Ends the member and writes it in one go; when that fails, the file ends with the member before.
     fn flush(&mut self, now_ns: u64) -> std::io::Result<()> {
-        if self.waiting == 0 {
-            return Ok(());
-        }
+        let Some(file) = self.file.as_mut().filter(|_| self.waiting > 0) else { return Ok(()) };
         let packed = std::mem::replace(&mut self.member, new_member()).finish()?;
         self.waiting = 0;
-        if let Err(error) = self.file.write_all(&packed) {
-            self.file.set_len(self.bytes)?;
+        if let Err(error) = file.write_all(&packed) {
+            file.set_len(self.bytes)?;
             return Err(error);
         }
         self.bytes += packed.len() as u64;
         if now_ns.saturating_sub(self.synced_ns) >= SYNC_NS {
             self.synced_ns = now_ns;
-            self.file.sync_data()?;
+            file.sync_data()?;
         }
         Ok(())
     }
 
+    /// Writes what waits and closes the file; frames that still come are left out.
     fn finish(&mut self) -> std::io::Result<()> {
-        self.flush(0)?;
-        self.file.sync_all()
+        let flushed = self.flush(0);
+        let synced = self.file.take().map_or(Ok(()), |file| file.sync_all());
+        flushed.and(synced)
     }
 }
 
@@ -200,6 +204,15 @@ impl FeedSink for Recorder {
     }
 }
 
+/// Closes the files when the recording ends, in whatever way.
+struct Closing(Arc<Recorder>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.each(Tape::finish);
+    }
+}
+
 /// `launcher record`.
 pub fn record(common: &Common, args: &RecordArgs) -> Result<ExitStatus, LaunchError> {
     let run = RunArgs { venue: args.venue.clone(), symbols: args.symbols.clone(), ..RunArgs::default() };
@@ -232,15 +245,17 @@ pub fn record(common: &Common, args: &RecordArgs) -> Result<ExitStatus, LaunchEr
             let cause = format!("it has no instrument `{missing}`; see launcher list-markets");
             return Err(LaunchError::refused(&access.name, cause));
         }
+        let closing = Closing(for_run.clone());
         *for_run.tapes.lock() = tapes(&instruments, &asked.out, is_folder)?;
         let all = Subscription { instrument: InstrumentId(0), top_of_book: true, depth: true, trades: true };
         let subscriptions = instruments.iter().map(|it| Subscription { instrument: it.id, ..all }).collect();
         let feed = access.public_feed(&Arc::new(instruments), subscriptions);
         let sink = for_run.clone();
         parts::group(&context, groups::MARKET).spawn_with("market", TaskKind::Background, |stop| feed.run(sink, stop));
-        watch(&context, &for_run, &asked).await
+        let watched = watch(&context, &for_run, &asked).await;
+        drop(closing);
+        watched
     });
-    recorder.each(Tape::finish);
     let seconds = clock.since(began_ns).as_secs_f64();
     tell(common, &recorder, seconds, ran)
 }
@@ -274,7 +289,10 @@ async fn watch(context: &RunContext, recorder: &Recorder, args: &RecordArgs) -> 
         if is_over || recorder.bytes() >= most || context.stop.is_requested() {
             return Ok(());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            _ = context.stop.requested() => {}
+        }
     }
 }
 
