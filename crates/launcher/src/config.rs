@@ -17,6 +17,7 @@ use keel_strategy::{Params, registry};
 use layers::Layers;
 use schema::RawConfig;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -243,6 +244,8 @@ pub struct Config {
     pub replay: Option<Replay>,
     /// Time for the whole stop.
     pub stop_total: Duration,
+    /// Where the observability server listens, if anywhere.
+    pub observe: Option<SocketAddr>,
     /// Starting again.
     pub restart: Restart,
     /// Logs.
@@ -353,6 +356,7 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
         simulation_latency: Duration::from_micros(raw.simulation.latency_us),
         backtest: backtest::settings(layers, &raw.backtest)?,
         stop_total: Duration::from_millis(raw.stop.total_ms),
+        observe: observe(layers, &raw.observe.address)?,
         restart: Restart {
             is_auto: raw.restart.auto,
             restarts_max: raw.restart.restarts_max_count,
@@ -367,6 +371,24 @@ pub fn validate(layers: &Layers) -> Result<Config, LaunchError> {
         venue,
         replay,
     })
+}
+
+fn observe(layers: &Layers, address: &str) -> Result<Option<SocketAddr>, LaunchError> {
+    if address.is_empty() {
+        return Ok(None);
+    }
+    let place = || layers.origin("observe", "address");
+    let found: SocketAddr = address.parse().map_err(|_| {
+        LaunchError::config(place(), format!("`observe.address` is '{address}', not an address"), "try 127.0.0.1:8080")
+    })?;
+    if !found.ip().is_loopback() {
+        return Err(LaunchError::config(
+            place(),
+            format!("`observe.address` {found} can be reached from other machines, and the server speaks no TLS"),
+            "use 127.0.0.1 and a proxy with TLS in front of it, or an SSH tunnel",
+        ));
+    }
+    Ok(Some(found))
 }
 
 fn check_mode(layers: &Layers, mode: Mode, venue: &Venue, has_replay: bool) -> Result<(), LaunchError> {

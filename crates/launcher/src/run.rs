@@ -16,6 +16,7 @@ pub mod market;
 pub mod observe;
 pub mod parts;
 pub mod plan;
+pub mod recent;
 pub mod recover;
 pub mod replay_max;
 pub mod start;
@@ -23,6 +24,7 @@ pub mod status;
 pub mod strategies;
 pub mod summary;
 pub mod venue;
+pub mod web;
 
 pub use market::simulated_balances;
 pub use start::engine_config;
@@ -74,6 +76,8 @@ pub fn run(common: &Common, args: &RunArgs) -> Result<ExitStatus, LaunchError> {
         restart::follow_parent();
     }
     let shared = Shared {
+        effective: Arc::new(config::text::effective_json(&layers)),
+        recent: config.observe.map(|_| Arc::default()),
         config: Arc::new(config),
         parts: Arc::default(),
         gate: Arc::default(),
@@ -143,7 +147,8 @@ fn trade(clock: &Clock, shared: &Shared, keys: Option<Keys>, is_json: bool) -> R
     dumps(&lifecycle, shared);
     stop_callbacks(&lifecycle, shared, clock);
     let emergency = emergency::Emergency::install(&lifecycle, shared);
-    control::spawn(&lifecycle, shared, &emergency)?;
+    let desk = control::spawn(&lifecycle, shared, &emergency)?;
+    web::spawn(&lifecycle, shared, &emergency, desk)?;
     let ended = replay_max::Ended::default();
     let outcome = {
         let (shared, ended) = (shared.clone(), ended.clone());

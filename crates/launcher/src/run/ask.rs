@@ -138,6 +138,8 @@ where
     let logging = logging::start(&log, None, out::may_colour(common.no_color))?;
     let shared = Shared {
         config: Arc::new(config),
+        effective: Arc::default(),
+        recent: None,
         parts: Arc::new(Mutex::new(Parts::default())),
         gate: Arc::default(),
         tally: Arc::default(),

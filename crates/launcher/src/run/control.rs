@@ -61,27 +61,28 @@ impl Progress {
 }
 
 /// Binds the socket and starts to answer. The data folder's lock is held.
-pub fn spawn(lifecycle: &Lifecycle, shared: &Shared, emergency: &Emergency) -> Result<(), LaunchError> {
+pub fn spawn(lifecycle: &Lifecycle, shared: &Shared, emergency: &Emergency) -> Result<Desk, LaunchError> {
+    let desk = Desk {
+        shared: shared.clone(),
+        stop: lifecycle.stop_signal(),
+        clock: lifecycle.supervisor().clock(),
+        emergency: emergency.clone(),
+    };
     let root = shared.config.data_dir.canonicalize().unwrap_or_else(|_| shared.config.data_dir.clone());
     let supervisor = lifecycle.supervisor();
     let server = match ControlServer::bind(&root, &supervisor.ledger(), ServerLimits::default()) {
         Ok(server) => server,
         Err(error) if shared.config.mode == Mode::Paper => {
             out::note(&format!("warning: {error}; this run cannot be steered through its control socket"));
-            return Ok(());
+            return Ok(desk);
         }
         Err(error) => return Err(LaunchError::start("control socket", error)),
     };
-    let desk = Desk {
-        shared: shared.clone(),
-        stop: lifecycle.stop_signal(),
-        clock: supervisor.clock(),
-        emergency: emergency.clone(),
-    };
+    let answering = Arc::new(desk.clone());
     let beside = supervisor.group(groups::BESIDE).on(lifecycle.control().handle());
-    let task = beside.spawn_with("control-socket", TaskKind::Background, |token| server.run(Arc::new(desk), token));
+    let task = beside.spawn_with("control-socket", TaskKind::Background, |token| server.run(answering, token));
     drop(task);
-    Ok(())
+    Ok(desk)
 }
 
 impl Operator for Desk {

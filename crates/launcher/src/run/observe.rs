@@ -1,5 +1,6 @@
 //! What the engine tells: log lines for people, and counts for the summary.
 
+use super::recent::Recent;
 use keel_engine::Notice;
 use keel_execution::parents::{ParentNews, ParentState};
 use keel_execution::{Alarm, Change, OrderState};
@@ -42,8 +43,17 @@ impl Tally {
 }
 
 /// Hears the engine.
-pub fn observer(tally: Arc<Mutex<Tally>>, instruments: Arc<Instruments>) -> keel_gateway::NoticeObserver {
-    Box::new(move |_ts: Timestamp, notice: &Notice| observe(&tally, &instruments, notice))
+pub fn observer(
+    tally: Arc<Mutex<Tally>>,
+    recent: Option<Arc<Recent>>,
+    instruments: Arc<Instruments>,
+) -> keel_gateway::NoticeObserver {
+    Box::new(move |ts: Timestamp, notice: &Notice| {
+        observe(&tally, &instruments, notice);
+        if let Some(recent) = &recent {
+            recent.note(ts, notice, &instruments);
+        }
+    })
 }
 
 /// Hears the engine and counts, without log lines: on virtual time they would tell nothing but the wrong time.

@@ -3,6 +3,7 @@
 
 use super::database::DatabasePart;
 use super::observe::Tally;
+use super::recent::Recent;
 use super::summary::LatencyLine;
 use crate::config::Config;
 use crate::logging::Logging;
@@ -96,6 +97,10 @@ impl Last {
 pub struct Shared {
     /// The configuration.
     pub config: Arc<Config>,
+    /// The configuration as it is shown: each key with its origin, secrets redacted.
+    pub effective: Arc<serde_json::Value>,
+    /// What has happened lately, when somebody may look.
+    pub recent: Option<Arc<Recent>>,
     /// The parts.
     pub parts: Arc<Mutex<Parts>>,
     /// Read last before each placement.

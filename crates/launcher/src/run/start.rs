@@ -316,7 +316,11 @@ impl Trading {
             latency,
             stop,
             clock,
-            observer: observe::observer(self.shared.tally.clone(), self.instruments.clone()),
+            observer: observe::observer(
+                self.shared.tally.clone(),
+                self.shared.recent.clone(),
+                self.instruments.clone(),
+            ),
             limits: CoordinatorLimits::default(),
         })
     }
