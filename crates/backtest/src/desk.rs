@@ -9,7 +9,7 @@ use keel_model::{
     ReplaceOutcome, SubmitOutcome, Timestamp, UnknownReason,
 };
 use keel_sim::{
-    AccountId, DelayedVenue, Delivery, MatchingEngine, OrderRef, OrderState, Payload, SimAnswer, SimEvent, SimRequest, bridge,
+    AccountId, DelayedVenue, Delivery, MatchingEngine, OrderRef, Payload, SimAnswer, SimEvent, SimRequest, bridge,
 };
 use std::collections::VecDeque;
 
@@ -36,7 +36,6 @@ pub(crate) struct Desk {
     recv_window_ms: u64,
     asked: VecDeque<Asked>,
     next_token: u64,
-    is_terse: bool,
 }
 
 impl Desk {
@@ -44,7 +43,7 @@ impl Desk {
     pub(crate) fn new(venue: MatchingEngine, account: AccountId, recv_window_ms: u64, is_terse: bool) -> Self {
         let mut venue = DelayedVenue::new(venue);
         venue.set_terse(is_terse);
-        Self { venue, account, recv_window_ms, asked: VecDeque::new(), next_token: 1, is_terse }
+        Self { venue, account, recv_window_ms, asked: VecDeque::new(), next_token: 1 }
     }
 
     pub(crate) const fn venue(&self) -> &MatchingEngine {
@@ -90,10 +89,11 @@ impl Desk {
         self.venue.waiting(at)
     }
 
-    /// What has come back by `at`, one after the other.
+    /// What has come back by `at`, one after the other, in the engine's words; `Some(None)` for what it does not hear.
     #[inline]
-    pub(crate) fn take(&mut self, at: Timestamp) -> Option<Delivery> {
-        self.venue.take(at)
+    pub(crate) fn take(&mut self, at: Timestamp) -> Option<Option<ExecutionEvent>> {
+        let Self { venue, asked, .. } = self;
+        venue.take(at, |delivery| read(asked, delivery))
     }
 
     /// Sends an effect on its way; what the engine must hear at once goes to `immediate`.
@@ -161,51 +161,48 @@ impl Desk {
         }
         is_sent
     }
+}
 
-    /// What has arrived, in the engine's words; `None` for what the engine does not hear.
-    pub(crate) fn read(&mut self, delivery: Delivery) -> Option<ExecutionEvent> {
-        let at = delivery.at;
-        match delivery.payload {
-            Payload::Event(SimEvent::Execution(report)) => Some(ExecutionEvent::Report(bridge::report(&report, at))),
-            Payload::Event(SimEvent::Balances(update)) => Some(ExecutionEvent::Balances {
-                complete: false,
-                balances: bridge::balances(&update),
-                ts_event: update.ts,
-            }),
-            Payload::Event(_) => None,
-            Payload::Answer(_, answer) => self.answered(answer, at),
+/// What has arrived, in the engine's words; `None` for what the engine does not hear.
+fn read(asked: &mut VecDeque<Asked>, delivery: &Delivery) -> Option<ExecutionEvent> {
+    let at = delivery.at;
+    match &delivery.payload {
+        Payload::Event(SimEvent::Execution(report)) => Some(ExecutionEvent::Report(bridge::report(report, at))),
+        Payload::Event(SimEvent::Balances(update)) => Some(ExecutionEvent::Balances {
+            complete: false,
+            balances: bridge::balances(update),
+            ts_event: update.ts,
+        }),
+        Payload::Event(_) => None,
+        Payload::Told(_) => {
+            asked.pop_front();
+            None
         }
+        Payload::Answer(_, answer) => answered(asked.pop_front()?, answer, at),
     }
+}
 
-    fn answered(&mut self, answer: SimAnswer, at: Timestamp) -> Option<ExecutionEvent> {
-        let asked = self.asked.pop_front()?;
-        if self.is_terse && matches!(&answer, SimAnswer::Submit(Ok((order, _))) if order.state == OrderState::Filled) {
-            // The account stream has told of it, from the first to the last.
-            return None;
+fn answered(asked: Asked, answer: &SimAnswer, at: Timestamp) -> Option<ExecutionEvent> {
+    Some(match (asked, answer) {
+        (Asked::Submit(id), SimAnswer::Submit(result)) => {
+            ExecutionEvent::Submit(id, bridge::submit_outcome(result, at))
         }
-        Some(match (asked, answer) {
-            (Asked::Submit(id), SimAnswer::Submit(result)) => {
-                ExecutionEvent::Submit(id, bridge::submit_outcome(&result, at))
-            }
-            (Asked::Cancel(id), SimAnswer::Cancel(result)) => {
-                ExecutionEvent::Cancel(id, bridge::cancel_outcome(&result))
-            }
-            (Asked::Replace { cancel_id, new_id }, SimAnswer::CancelReplace(result, fills)) => {
-                let outcome = bridge::replace_outcome(&result, &fills, at);
-                ExecutionEvent::Replace { cancel_id, new_id, outcome }
-            }
-            (Asked::Query(id, asked), SimAnswer::Query(result)) => {
-                ExecutionEvent::Query(id, bridge::query_outcome(&result, asked))
-            }
-            (Asked::OpenOrders(scope), SimAnswer::OpenOrders(orders)) => {
-                ExecutionEvent::OpenOrders(scope, orders.iter().map(bridge::snapshot).collect())
-            }
-            (Asked::Fills, SimAnswer::Trades(trades)) => ExecutionEvent::Fills(bridge::fills(&trades)),
-            (Asked::Balances, SimAnswer::Balances(balances)) => {
-                ExecutionEvent::Balances { complete: true, balances, ts_event: at }
-            }
-            // Answers keep the order of their requests; anything else is no answer to us.
-            _ => return None,
-        })
-    }
+        (Asked::Cancel(id), SimAnswer::Cancel(result)) => ExecutionEvent::Cancel(id, bridge::cancel_outcome(result)),
+        (Asked::Replace { cancel_id, new_id }, SimAnswer::CancelReplace(result, fills)) => {
+            let outcome = bridge::replace_outcome(result, fills, at);
+            ExecutionEvent::Replace { cancel_id, new_id, outcome }
+        }
+        (Asked::Query(id, asked), SimAnswer::Query(result)) => {
+            ExecutionEvent::Query(id, bridge::query_outcome(result, asked))
+        }
+        (Asked::OpenOrders(scope), SimAnswer::OpenOrders(orders)) => {
+            ExecutionEvent::OpenOrders(scope, orders.iter().map(bridge::snapshot).collect())
+        }
+        (Asked::Fills, SimAnswer::Trades(trades)) => ExecutionEvent::Fills(bridge::fills(trades)),
+        (Asked::Balances, SimAnswer::Balances(balances)) => {
+            ExecutionEvent::Balances { complete: true, balances: balances.clone(), ts_event: at }
+        }
+        // Answers keep the order of their requests; anything else is no answer to us.
+        _ => return None,
+    })
 }

@@ -142,6 +142,7 @@ pub struct Backtest {
     first_ns: u64,
     last_ns: u64,
     start: Option<Notional>,
+    is_begun: bool,
     daily: EquityCurve,
     marks: EquityCurve,
     /// Every so many bars are kept.
@@ -167,6 +168,7 @@ impl Backtest {
             first_ns: 0,
             last_ns: 0,
             start: None,
+            is_begun: false,
             daily: EquityCurve::default(),
             marks: EquityCurve::default(),
             marks_every: 1,
@@ -196,7 +198,7 @@ impl Backtest {
             self.turn_day(now);
         }
         self.replay.feed(event);
-        if self.warmup_left > 0 || self.start.is_none() || self.config.has_marks {
+        if self.warmup_left > 0 || self.start.is_none() || !self.is_begun || self.config.has_marks {
             self.follow(event);
         }
         self.replay.venue().liquidation().is_none()
@@ -221,6 +223,9 @@ impl Backtest {
     fn follow(&mut self, event: &MarketEvent) {
         if self.start.is_none() {
             self.start = self.start_balance();
+        }
+        if !self.is_begun {
+            self.is_begun = true;
             if self.warmup_left > 0 {
                 self.replay.command(&Event::Command(self.replay.now(), Command::Pause));
             }
@@ -264,6 +269,9 @@ impl Backtest {
                 return sum.checked_add(*amount).ok();
             }
             let instruments = &self.config.replay.engine.instruments;
+            if !instruments.iter().any(|it| it.base == *asset) {
+                return Some(sum);
+            }
             let market = instruments.iter().find(|it| it.base == *asset && it.quote == quote)?;
             let price = venue.mark_price(market.id)?;
             sum.checked_add(Notional::of(price, amount.to_quantity().ok()?)).ok()
@@ -294,6 +302,7 @@ impl Backtest {
             orders: status.orders_total,
             orders_denied: status.orders_denied - self.denied_in_warmup,
             orders_rejected: status.orders_rejected,
+            refusals: self.replay.refusals().clone(),
             fills: status.fills_total,
             final_position: match positions.as_slice() {
                 [only] => Some(only.quantity),

@@ -20,5 +20,5 @@ mod trades;
 pub use job::{Backtest, JobConfig, Rows, Series, run};
 pub use replay::{BacktestError, NoticeObserver, Replay, ReplayConfig};
 pub use report::ReplayReport;
-pub use result::{BacktestResult, EquityCurve, Gaps, MARKS_MAX, OrderLog, PositionEnd};
+pub use result::{BacktestResult, EquityCurve, Gaps, MARKS_MAX, OrderLog, PositionEnd, Refusal};
 pub use trades::{TradeRow, exit_reason};

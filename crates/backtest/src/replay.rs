@@ -7,7 +7,7 @@
 
 use crate::desk::Desk;
 use crate::report::{self, ReplayReport};
-use crate::result::OrderLog;
+use crate::result::{OrderLog, Refusal};
 use crate::sync::Sync;
 use crate::trades::{TradeLog, TradeRow};
 use keel_engine::{Effect, Engine, EngineConfig, EngineError, Notice, Outbox, StateDigest};
@@ -26,7 +26,7 @@ const WAY_MIN: Duration = Duration::from_micros(1);
 const ROUNDS_MAX: usize = 256;
 
 /// Closed orders and trades that venue and engine remember where ways take no time.
-const REMEMBERED: usize = 1_024;
+const REMEMBERED: usize = 64;
 
 /// Why a replay cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +122,7 @@ pub struct Replay {
     is_instant: bool,
     trades: Option<TradeLog>,
     log: Option<OrderLog>,
+    refusals: Vec<Refusal>,
     /// Funding received, in the quote asset of its perpetual.
     funding: Notional,
     syncs: Vec<Sync>,
@@ -150,7 +151,7 @@ impl Replay {
             limits.closed_orders_max = limits.closed_orders_max.min(REMEMBERED);
             limits.account_trades_max = limits.account_trades_max.min(REMEMBERED);
             execution.closed_orders_max = execution.closed_orders_max.min(REMEMBERED);
-            execution.trade_ids_max = execution.trade_ids_max.min(REMEMBERED);
+            execution.trade_ids_max = execution.trade_ids_max.min(16 * REMEMBERED);
         } else {
             sim.latency.order_in = sim.latency.order_in.max(WAY_MIN);
         }
@@ -179,6 +180,7 @@ impl Replay {
             is_instant: config.is_instant,
             trades: config.has_trades.then(TradeLog::default),
             log: config.has_log.then(OrderLog::default),
+            refusals: Vec::new(),
             funding: Notional::ZERO,
             syncs,
             effects: Vec::with_capacity(64),
@@ -329,6 +331,11 @@ impl Replay {
         self.log.take().unwrap_or_default()
     }
 
+    /// What was refused so far, by whom and why.
+    pub(crate) const fn refusals(&self) -> &Vec<Refusal> {
+        &self.refusals
+    }
+
     /// Funding received so far.
     pub(crate) const fn funding(&self) -> Notional {
         self.funding
@@ -399,8 +406,8 @@ impl Replay {
     fn deliver(&mut self, at: Timestamp) {
         self.now = self.now.max(at);
         for _ in 0..self.desk.arrivals(at) {
-            let Some(delivery) = self.desk.take(at) else { break };
-            let Some(event) = self.desk.read(delivery) else { continue };
+            let Some(event) = self.desk.take(at) else { break };
+            let Some(event) = event else { continue };
             self.engine.process_execution(at, &event, &mut self.outbox);
             self.dispatch();
         }
@@ -424,8 +431,10 @@ impl Replay {
             self.outbox.take_into(&mut effects);
             for effect in effects.drain(..) {
                 if let Effect::Notify(notice) = &effect {
-                    if let Notice::Fill { id, strategy, fill } = notice {
-                        self.note_fill(*id, *strategy, fill);
+                    match notice {
+                        Notice::Fill { id, strategy, fill } => self.note_fill(*id, *strategy, fill),
+                        Notice::Denied(..) | Notice::DeniedMore { .. } | Notice::Order { .. } => self.note_refusal(notice),
+                        _ => {}
                     }
                     if let Some(observer) = &mut self.observer {
                         observer(self.now, notice);

@@ -62,6 +62,17 @@ pub struct Gaps {
     pub longest_ns: u64,
 }
 
+/// Refused orders of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Who refused: a control of risk, or the venue.
+    pub by: String,
+    /// The first reason that was given.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
 /// The end of a backtest.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BacktestResult {
@@ -75,6 +86,8 @@ pub struct BacktestResult {
     pub orders_denied: u64,
     /// Orders that the venue refused.
     pub orders_rejected: u64,
+    /// What was refused, by whom and why.
+    pub refusals: Vec<Refusal>,
     /// Fills.
     pub fills: u64,
     /// The position of a run with one instrument; `None` with several, see `positions`.

@@ -73,6 +73,7 @@ pub fn run(
     let job = JobConfig { has_marks, has_log, ..setup::job(config, prepared) };
     let failed = |error: keel_backtest::BacktestError| LaunchError::refused("backtest", error);
     let strategies = crate::run::strategies::build(config, &prepared.instruments)?;
+    setup::check_bars(prepared, &strategies)?;
     if let Some(file) = &prepared.recording {
         return run_recording(file, prepared, job, strategies);
     }
@@ -122,6 +123,9 @@ pub(crate) fn warn(result: &BacktestResult) {
             "warning: {} rows could not be used; `launcher data check` tells which",
             result.rows_refused
         ));
+    }
+    for refusal in &result.refusals {
+        out::note(&format!("warning: {} orders refused by {}: {}", refusal.count, refusal.by, refusal.reason));
     }
     if result.liquidated_ns.is_some() {
         out::note("warning: the margin was used up: the venue closed everything, and the run ended there");

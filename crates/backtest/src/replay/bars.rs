@@ -2,11 +2,17 @@
 //! trades from flat to flat.
 
 use super::Replay;
+use crate::result::Refusal;
 use crate::trades::exit_reason;
+use keel_engine::Notice;
+use keel_execution::Change;
 use keel_model::{
     Bar, ClientOrderId, Fill, FundingRate, MarketEvent, Notional, OrderPurpose, OrderType, StrategyId,
 };
 use keel_risk::HOUSE;
+
+/// Most kinds of refusals that are told apart.
+const REFUSALS_MAX: usize = 32;
 
 impl Replay {
     /// A closed bar. Orders that are open meet it first: its open at the time of its open, the rest at its close; then the
@@ -82,6 +88,31 @@ impl Replay {
         trades.on_fill(strategy, fill, fee, reason);
     }
 
+    /// Counts refused orders by who refused them, with the first reason of each.
+    #[cold]
+    fn count_refusal(&mut self, by: String, reason: String, count: u64) {
+        if let Some(known) = self.refusals.iter_mut().find(|known| known.by == by) {
+            known.count += count;
+        } else if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push(Refusal { by, reason, count });
+        }
+    }
+
+    pub(super) fn note_refusal(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Denied(denied, _) => {
+                self.count_refusal(format!("risk ({})", denied.control), denied.reason.to_string(), 1);
+            }
+            Notice::DeniedMore { count } => {
+                self.count_refusal("risk".to_owned(), "not told one by one".to_owned(), *count);
+            }
+            Notice::Order { change: Change::Rejected(reject), .. } => {
+                self.count_refusal(format!("the venue ({:?})", reject.reason), reject.text.to_string(), 1);
+            }
+            _ => {}
+        }
+    }
+
     /// What the account is worth in the quote asset of the first instrument; `None` while a price is missing.
     #[must_use]
     pub fn equity(&self) -> Option<Notional> {
@@ -90,7 +121,9 @@ impl Replay {
         let mut sum = Notional::ZERO;
         for balance in venue.balances(account) {
             let total = balance.total().ok()?;
-            if total.is_zero() {
+            // What nothing in the run trades has no price here, and does not change.
+            let is_traded = self.engine.instruments().iter().any(|it| it.base == balance.asset);
+            if total.is_zero() || (balance.asset != quote && !is_traded) {
                 continue;
             }
             if balance.asset == quote {

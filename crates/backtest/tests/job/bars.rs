@@ -140,3 +140,21 @@ fn a_bar_that_cannot_be_is_refused_and_counted() {
     let (result, _) = play(perpetual(), &[CALM, crossed, (0, 0, 0, 0, 0), CALM], &[], &[]);
     assert_eq!((result.rows, result.rows_refused), (4, 2));
 }
+
+#[test]
+fn an_order_that_takes_its_time_finds_the_price_of_its_arrival() {
+    let mut job = perpetual();
+    job.replay.is_instant = false;
+    job.replay.timer_interval = MINUTE;
+    job.replay.sim.latency.order_in = std::time::Duration::from_secs(5);
+    job.replay.sim.latency.report_out = std::time::Duration::from_secs(5);
+    let rows = [CALM, (10_010, 10_030, 9_990, 10_020, 100_000), (10_040, 10_060, 10_030, 10_050, 100_000), CALM];
+    let act = [Act::market(1, Side::Buy, "1.000")];
+    let (result, ears) = play(job.clone(), &rows, &act, &[]);
+    assert_eq!(fills(&result), ["Buy 1.000 at 100.00"], "the last close is all that is known");
+    assert_eq!(result.log.fills[0].1.ts_event.as_ns(), START_NS + 65_000_000_000);
+    assert_eq!(ears.len(), 1);
+    job.replay.sim.bar_fill = BarFill::NextOpen;
+    let (result, _) = play(job, &rows, &act, &[]);
+    assert_eq!(fills(&result), ["Buy 1.000 at 100.40"], "too late for the open of the second bar");
+}

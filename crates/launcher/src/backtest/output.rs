@@ -87,6 +87,7 @@ fn to_object(args: &BacktestArgs, config: &Config, prepared: &Prepared, result: 
         "strategies": strategies,
         "orders_denied": result.orders_denied,
         "orders_rejected": result.orders_rejected,
+        "refusals": result.refusals,
         "start_balance": text(result.start_balance),
         "final_equity": result.final_equity.map_or(Value::Null, text),
         "final_positions": positions,

@@ -6,12 +6,14 @@ use crate::{recording, run};
 use keel_backtest::{JobConfig, ReplayConfig, Rows, Series};
 use keel_catalogue::Dataset;
 use keel_exchange::binance::spot::capabilities;
+use keel_marketdata::columns::Interval;
 use keel_model::instrument::LotRule;
 use keel_model::{
     Asset, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Instruments, Notional, Price, Quantity,
     ids::Symbol,
 };
 use keel_sim::{FeeModel, HistoryLimits, LatencyModel, MarketKind, SimConfig};
+use keel_strategy::Strategy;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -186,6 +188,44 @@ fn instrument(config: &Config, symbol: &str, data: &[&Dataset]) -> Result<Instru
         max_open_orders: 0,
         max_open_algo_orders: 0,
     })
+}
+
+/// Bars that a strategy waits for have to come from somewhere: from bars of that length, or from trades.
+pub fn check_bars(prepared: &Prepared, strategies: &[Box<dyn Strategy>]) -> Result<(), LaunchError> {
+    if prepared.recording.is_some() {
+        return Ok(());
+    }
+    for strategy in strategies {
+        for wanted in strategy.subscriptions() {
+            let Some(length) = wanted.bar_interval else { continue };
+            let own = || prepared.loaded.iter().filter(|loaded| loaded.instrument == wanted.instrument);
+            let has_trades = own().any(|loaded| matches!(loaded.data, Dataset::Trades(_)));
+            let lengths: Vec<Interval> = own()
+                .filter_map(|loaded| match &loaded.data {
+                    Dataset::Bars(bars) => Some(bars.interval),
+                    _ => None,
+                })
+                .collect();
+            let is_there = lengths.iter().any(|one| one.length_ns().map(u128::from) == Some(length.as_nanos()));
+            if has_trades || is_there {
+                continue;
+            }
+            let symbol =
+                prepared.instruments.get(wanted.instrument).map(|it| it.symbol.to_string()).unwrap_or_default();
+            let has = lengths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let has = if has.is_empty() { "none".to_owned() } else { has };
+            let (name, seconds) = (strategy.name(), length.as_secs());
+            return Err(LaunchError::refused(
+                "backtest",
+                format!(
+                    "{name} waits for bars of {seconds} s of {symbol}, and the data has {has}; \
+                     set its length of bars (`{}.bar_s`) or give other data",
+                    name.replace('-', "_")
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What engine and venue are set up with.

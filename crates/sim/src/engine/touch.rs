@@ -360,7 +360,7 @@ impl MatchingEngine {
     /// Does a market order wait for the next open instead of filling at the price at hand?
     pub(super) fn waits_for_open(&self, m: usize) -> bool {
         self.config.bar_fill == BarFill::NextOpen
-            && self.markets[m].touch.as_ref().is_some_and(|touch| !touch.is_quoted && touch.bar.is_none())
+            && self.markets[m].touch.as_ref().is_some_and(|touch| !touch.is_quoted)
     }
 }
 
