@@ -80,7 +80,8 @@ pub fn kernel(strategy: &'static StrategyInfo, params: &Params, market: &Market)
     if kernel.terms.sides == Sides::LongShort && !market.can_short {
         return no("that sells short on a spot market".to_owned());
     }
-    (kernel.terms.check()?, kernel.combination.check()?);
+    kernel.terms.check()?;
+    kernel.combination.check()?;
     Ok(kernel)
 }
 

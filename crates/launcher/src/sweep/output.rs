@@ -108,11 +108,15 @@ pub(super) fn to_object(ended: &Ended) -> Value {
 }
 
 fn percent(value: f64) -> String {
-    format!("{:.2} %", value * 100.0)
+    let percent = value * 100.0;
+    if percent.abs() < 1.0 { format!("{percent:.4} %") } else { format!("{percent:.2} %") }
 }
 
 fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.3}"))
+    // A small return has its first digits far behind the point.
+    let places =
+        |value: f64| if value == 0.0 { 3 } else { (2 - value.abs().log10().floor() as i32).clamp(3, 9) as usize };
+    value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.places$}", places = places(value)))
 }
 
 fn text(ended: &Ended) -> String {

@@ -1,7 +1,7 @@
 //! The short way: all-in, long while one series is above another, no stop; each position is a span of the tile.
 
 use super::account::{Account, Diary};
-use super::simd::{Bits, TILE_WORDS};
+use super::simd::Bits;
 use super::tile::TilePrices;
 
 /// Bits that differ from the bar before; `before` is the bar before the word.
@@ -28,8 +28,7 @@ pub fn step<const DAILY: bool>(account: &mut Account, diary: &mut Diary, up: &Bi
     let mut before = u64::from(account.before);
     let mut held_from = 0;
     let mut next_day = 0;
-    for at in 0..TILE_WORDS {
-        let word = up[at];
+    for (at, word) in up.iter().copied().enumerate() {
         let mut changed = edges(word, before);
         before = word >> 63;
         if from > at * 64 {

@@ -85,7 +85,8 @@ pub fn run(
     terms: &Terms,
     pace: Pace<'_>,
 ) -> Result<Vec<Outcome>, SweepError> {
-    (terms.check()?, stretch.check(bars)?);
+    terms.check()?;
+    stretch.check(bars)?;
     let mut lanes = lanes_of(combinations, terms)?;
     let inside =
         if stretch.from == 0 && stretch.to == bars.len() { None } else { Some(bars.slice(stretch.from, stretch.to)?) };

@@ -124,7 +124,9 @@ fn trade(books: &mut Books, terms: &Terms, decided: Decided, price: f64, (stop, 
 /// A combination or terms that cannot be carried out, or a stretch outside the bars.
 #[allow(clippy::indexing_slicing, reason = "the stretch was checked against the bars")]
 pub fn run(bars: &Bars, stretch: Stretch, combination: &Combination, terms: &Terms) -> Result<Outcome, SweepError> {
-    (terms.check()?, combination.check()?, stretch.check(bars)?);
+    terms.check()?;
+    combination.check()?;
+    stretch.check(bars)?;
     let signals = combination.rule.signals();
     let mut tests = [
         Live::new(signals.long)?,

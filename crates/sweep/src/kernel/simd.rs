@@ -124,7 +124,11 @@ fn scalar<const N: usize>(a: [&Tile; N], b: &Tile) -> [Bits; N] {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code, reason = "vector instructions behind a check of the processor; audited above")]
+#[allow(
+    unsafe_code,
+    clippy::indexing_slicing,
+    reason = "vector instructions behind a check of the processor, audited above; all lengths are in the types"
+)]
 mod x86 {
     use super::{Bits, TILE_WORDS, Tile};
     use std::arch::x86_64::{
