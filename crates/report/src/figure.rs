@@ -53,7 +53,7 @@ impl Figure {
         let Some(value) = self.value.filter(|value| value.is_finite()) else { return "n/a".to_owned() };
         match self.unit {
             Unit::Count => format!("{value:.0}"),
-            Unit::Share => format!("{:.2} %", value * 100.0),
+            Unit::Share => share(value),
             Unit::Money => money(value),
             Unit::Seconds => duration(value),
             Unit::Time => time(value, "%Y-%m-%d %H:%M:%S"),
@@ -76,6 +76,16 @@ pub fn money(value: f64) -> String {
         _ => 10,
     };
     grouped(&format!("{value:.digits$}"))
+}
+
+/// A share in percent: two decimals, four below a tenth of a per cent.
+#[must_use]
+pub fn share(value: f64) -> String {
+    let percent = value * 100.0 + 0.0;
+    if !percent.is_finite() {
+        return "n/a".to_owned();
+    }
+    if percent != 0.0 && percent.abs() < 0.1 { format!("{percent:.4} %") } else { format!("{percent:.2} %") }
 }
 
 /// A whole number with thousands separators.

@@ -122,7 +122,7 @@ fn page(report: &Report, what: Page) -> String {
 }
 
 fn report_body(report: &Report, charts: &[Chart], out: &mut String) {
-    panel(out, "Account", &of(charts, &["equity", "drawdown", "exposure"]), TOOLS);
+    panel(out, "Account", &of(charts, &["equity", "held", "drawdown", "exposure"]), TOOLS);
     tables::months(report, out);
     panel(out, &rolling_title(report), &of(charts, &["rolling"]), "");
     markets(charts, out);
@@ -143,7 +143,7 @@ fn report_body(report: &Report, charts: &[Chart], out: &mut String) {
 
 fn plot_body(charts: &[Chart], out: &mut String) {
     markets(charts, out);
-    panel(out, "Account", &of(charts, &["equity", "drawdown", "exposure"]), "");
+    panel(out, "Account", &of(charts, &["equity", "held", "drawdown", "exposure"]), "");
 }
 
 fn of<'a>(charts: &'a [Chart], ids: &[&str]) -> Vec<&'a Chart> {

@@ -1,7 +1,7 @@
 //! The report for a terminal: figures with their conventions and the tables, with colours where they are wanted.
 
 use crate::calendar::year_return;
-use crate::figure::{Figure, Unit, duration, money, time, whole};
+use crate::figure::{Figure, Unit, duration, money, share, time, whole};
 use crate::groups::Group;
 use crate::report::Report;
 use crate::run::seconds;
@@ -143,9 +143,9 @@ fn plain(text: &str) -> String {
 
 fn figures(pen: Pen, figures: &[Figure], out: &mut String) {
     let label = figures.iter().map(|figure| figure.label.chars().count()).max().unwrap_or(0);
-    let shown = figures.iter().map(|figure| figure.shown().chars().count()).max().unwrap_or(0);
+    let width = figures.iter().map(|figure| shown(figure).chars().count()).max().unwrap_or(0);
     for figure in figures {
-        let text = format!("{:>shown$}", figure.shown());
+        let text = format!("{:>width$}", shown(figure));
         let sign = figure.value.filter(|_| SIGNED.contains(&figure.key));
         let convention = pen.paint(figure.convention, DIM);
         out.push_str(&format!("{:<label$}  {}  {convention}\n", figure.label, pen.signed(&text, sign)));
@@ -153,7 +153,14 @@ fn figures(pen: Pen, figures: &[Figure], out: &mut String) {
 }
 
 pub(crate) fn percent(value: Option<f64>) -> String {
-    value.filter(|value| value.is_finite()).map_or_else(|| "n/a".to_owned(), |value| format!("{:.2} %", value * 100.0))
+    value.map_or_else(|| "n/a".to_owned(), share)
+}
+
+/// A month or year in percent without the sign of it: one decimal, two where no month reaches one per cent.
+pub(crate) fn of_month(value: f64, report: &Report) -> String {
+    let largest = report.months.iter().map(|month| month.value.abs()).fold(0.0_f64, f64::max);
+    let digits = if largest < 0.01 { 2 } else { 1 };
+    format!("{:.digits$}", value * 100.0 + 0.0)
 }
 
 fn groups(pen: Pen, out: &mut String, title: &str, groups: &[Group]) {
@@ -198,7 +205,7 @@ fn months(pen: Pen, report: &Report, out: &mut String) {
         return;
     }
     pen.heading(out, "Monthly returns, %");
-    let shown = |value: Option<f64>| (value.map_or_else(String::new, |value| format!("{:.1}", value * 100.0)), value);
+    let shown = |value: Option<f64>| (value.map_or_else(String::new, |value| of_month(value, report)), value);
     let row = |year: i16| {
         let mut row = vec![(year.to_string(), None)];
         for month in 1_i8..=12 {

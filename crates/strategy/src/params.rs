@@ -279,6 +279,11 @@ pub struct Params {
 }
 
 impl Params {
+    /// Names and values, in the order in which they were given.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Nothing given: all defaults.
     #[must_use]
     pub const fn new() -> Self {

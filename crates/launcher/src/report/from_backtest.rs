@@ -153,7 +153,10 @@ fn facts(config: &Config, data: &[DataArg], result: &BacktestResult) -> Vec<(Str
     let files: Vec<String> = data.iter().map(|one| one.file.display().to_string()).collect();
     let mut facts = vec![("Data".to_owned(), files.join(", "))];
     for choice in &config.strategies {
-        facts.push((format!("Strategy {}", choice.name), format!("{:?}", choice.params)));
+        // What is switched off says nothing.
+        let set = choice.params.pairs().filter(|(_, value)| !matches!(*value, "" | "0" | "0.0"));
+        let set: Vec<String> = set.map(|(name, value)| format!("{name} {value}")).collect();
+        facts.push((format!("Strategy {}", choice.name), set.join(", ")));
     }
     let quote = &result.quote_asset;
     facts.extend(

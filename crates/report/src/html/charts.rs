@@ -95,6 +95,7 @@ fn series(name: &str, class: &str, kind: &str, is_filled: bool, points: &[(i64, 
 /// All charts of a page that have something to draw.
 pub(super) fn all(report: &Report, is_plot: bool) -> Vec<Chart> {
     let mut charts = vec![equity(report), drawdown(report)];
+    charts.extend(held_apart(report));
     if !report.exposure.steps.is_empty() {
         charts.push(exposure(report));
     }
@@ -119,12 +120,8 @@ fn equity(report: &Report) -> Chart {
     let (low, high) = ends.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
     let last = points.last().map_or(run.start_equity, |point| point.1);
     let mut drawn = vec![series("Equity", "c1", "line", true, &extremes(&points, STRETCHES_MAX))];
-    if let [prices] = run.prices.as_slice()
-        && let Some(first) = prices.bars.first().filter(|first| first.open > 0.0)
-    {
-        let held = |bar: &Bar| (bar.ts_ns, bar.close / first.open * run.start_equity);
-        let held: Vec<(i64, f64)> = prices.bars.iter().map(held).collect();
-        drawn.push(series("Buy and hold", "c2", "line", false, &extremes(&held, STRETCHES_MAX / 2)));
+    if let Some(held) = held(report).filter(|held| !dwarfs(held, high - low)) {
+        drawn.push(series(HELD, "c2", "line", false, &extremes(&held, STRETCHES_MAX / 2)));
     }
     let shown = |value: f64| if report.is_bare() { format!("{value:.4}") } else { money(value) };
     let words = format!(
@@ -137,6 +134,34 @@ fn equity(report: &Report) -> Chart {
     let title = if run.currency.is_empty() { "Equity".to_owned() } else { format!("Equity, {}", run.currency) };
     let format = if report.is_bare() { "price" } else { "money" };
     Chart::new("equity", &title, words, 300, format, drawn).with("base", rounded(run.start_equity))
+}
+
+const HELD: &str = "Buy and hold";
+
+/// What the start equity would have become in the run's only market.
+fn held(report: &Report) -> Option<Vec<(i64, f64)>> {
+    let [prices] = report.run.prices.as_slice() else { return None };
+    let first = prices.bars.first().filter(|first| first.open > 0.0 && report.run.start_equity > 0.0)?;
+    let value = |bar: &Bar| (bar.ts_ns, bar.close / first.open * report.run.start_equity);
+    Some(prices.bars.iter().map(value).collect())
+}
+
+/// Would this line press one of such a height flat?
+fn dwarfs(points: &[(i64, f64)], height: f64) -> bool {
+    let ends = points.iter().fold((f64::MAX, f64::MIN), |(low, high), point| (low.min(point.1), high.max(point.1)));
+    ends.1 - ends.0 > height * 6.0
+}
+
+/// Buying and holding in a chart of its own, where it would press the equity flat.
+fn held_apart(report: &Report) -> Option<Chart> {
+    let equity = report.run.equity.iter().map(|point| point.equity).filter(|value| value.is_finite());
+    let start = report.run.start_equity;
+    let (low, high) = equity.fold((start, start), |(low, high), value| (low.min(value), high.max(value)));
+    let held = held(report).filter(|held| dwarfs(held, high - low))?;
+    let words = format!("What the account would be by buying and holding: {}.", money(held.last()?.1));
+    let line = series(HELD, "c2", "line", false, &extremes(&held, STRETCHES_MAX / 2));
+    let title = "Buy and hold, on a scale of its own";
+    Some(Chart::new("held", title, words, 130, "money", vec![line]).with("base", rounded(start)))
 }
 
 fn drawdown(report: &Report) -> Chart {

@@ -253,7 +253,7 @@
     const drawTrades = (area, from, to, x, y) => {
       const seen = [];
       for (let at = 0; at < trades.et.length; at += 1) if (trades.xt[at] >= from && trades.et[at] <= to) seen.push(at);
-      const size = seen.length > 400 ? 3 : seen.length > 120 ? 4 : 5.5;
+      const size = seen.length > 700 ? 2.2 : seen.length > 300 ? 3 : seen.length > 120 ? 4 : 5.5;
       const paths = { 'held won': '', 'held lost': '', 'mark long': '', 'mark short': '', 'mark won': '', 'mark lost': '' };
       for (const at of seen) {
         const outcome = trades.p[at] > 0 ? 'won' : 'lost';

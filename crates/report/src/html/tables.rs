@@ -6,7 +6,7 @@ use crate::figure::{Figure, Unit, duration, money, time, whole};
 use crate::groups::Group;
 use crate::report::Report;
 use crate::run::{Trade, seconds};
-use crate::text::{MONTHS, SIGNED, name_of, percent, shown, years};
+use crate::text::{MONTHS, SIGNED, name_of, of_month, percent, shown, years};
 use std::fmt::Write;
 
 /// The class of a gain, a loss or neither.
@@ -83,6 +83,7 @@ pub(super) fn cards(report: &Report, out: &mut String) {
 fn card_value(figure: &Figure) -> String {
     match (figure.key, figure.value) {
         ("avg_open_s" | "drawdown_duration_s", Some(value)) => length(value),
+        ("probabilistic_sharpe", Some(value)) => format!("{value:.2}"),
         (_, Some(value)) if figure.unit == Unit::Number && value.abs() >= 0.01 => format!("{value:.2}"),
         _ => shown(figure),
     }
@@ -149,9 +150,9 @@ pub(super) fn months(report: &Report, out: &mut String) {
                     let days = it.days;
                     put!(
                         out,
-                        "<td class=\"{}\" title=\"{days} days\">{:+.1}</td>",
+                        "<td class=\"{}\" title=\"{days} days\">{}</td>",
                         heat(it.value, largest),
-                        it.value * 100.0
+                        of_month(it.value, report)
                     );
                 }
                 None => out.push_str("<td></td>"),
@@ -162,7 +163,7 @@ pub(super) fn months(report: &Report, out: &mut String) {
             out,
             "<td class=\"year {}\">{}</td></tr>\n",
             class(whole),
-            whole.map_or_else(String::new, |it| format!("{:+.1}", it * 100.0))
+            whole.map_or_else(String::new, |it| of_month(it, report))
         );
     }
     out.push_str("</tbody></table></div></section>\n");
