@@ -6,7 +6,7 @@
 //! a current book of both it opens nothing.
 
 use crate::params::{ParamSpec, Settings, StrategyError};
-use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription, Tag};
+use crate::{Context, OrderUpdate, OrderUpdateKind, Residue, Strategy, Subscription, Tag};
 use keel_model::{
     ClientOrderId, FundingRate, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Price, Quantity, Side,
     Timestamp, TopOfBook, TradingState,
@@ -97,6 +97,7 @@ pub struct Carry {
     pending: Option<ClientOrderId>,
     refusals: u32,
     ts_next: Timestamp,
+    residue: Residue,
 }
 
 impl Carry {
@@ -123,6 +124,7 @@ impl Carry {
             pending: None,
             refusals: 0,
             ts_next: Timestamp::ZERO,
+            residue: Residue::new(),
         })
     }
 
@@ -210,7 +212,7 @@ impl Carry {
     fn legs(&self, ctx: &Context<'_>) -> Legs {
         let held = |id| ctx.own_position(id).quantity;
         Legs {
-            spot: held(self.spot).max(Quantity::ZERO),
+            spot: self.residue.without(held(self.spot)).max(Quantity::ZERO),
             short: held(self.perpetual).neg().unwrap_or_default().max(Quantity::ZERO),
         }
     }
@@ -239,6 +241,7 @@ impl Strategy for Carry {
     }
 
     fn on_start(&mut self, ctx: &mut Context<'_>) {
+        self.residue.on_start(ctx, self.spot);
         let legs = self.legs(ctx);
         // What an earlier run opened stays until funding says otherwise.
         self.wants = legs.spot.is_positive() || legs.short.is_positive();
@@ -267,6 +270,9 @@ impl Strategy for Carry {
             return;
         }
         self.pending = None;
+        if update.instrument == self.spot && matches!(update.kind, OrderUpdateKind::Filled) {
+            self.residue.on_closed(ctx, self.spot, update.side, update.quantity);
+        }
         match update.kind {
             OrderUpdateKind::Filled => self.refusals = 0,
             _ => self.back_off(ctx.now()),

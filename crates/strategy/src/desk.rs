@@ -248,6 +248,15 @@ impl Desk {
         self.portfolio.position(ID).quantity
     }
 
+    /// From now on orders of any value are taken.
+    pub fn take_small_orders(&mut self) {
+        let mut all = Instruments::new();
+        for known in self.instruments.iter() {
+            all.upsert(Instrument { min_notional: Notional::ZERO, ..known.clone() });
+        }
+        self.instruments = all;
+    }
+
     /// What the strategy holds of an instrument.
     #[must_use]
     pub fn position_of(&self, id: InstrumentId) -> Quantity {

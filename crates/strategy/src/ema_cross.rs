@@ -6,7 +6,7 @@
 //! the whole position of the instrument.
 
 use crate::params::{ParamSpec, Settings, StrategyError};
-use crate::{Context, OrderUpdate, OrderUpdateKind, Strategy, Subscription, Tag};
+use crate::{Context, OrderUpdate, OrderUpdateKind, Residue, Strategy, Subscription, Tag};
 use keel_marketdata::Ema;
 use keel_model::{
     Bar, ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Position, Price, Quantity,
@@ -87,6 +87,7 @@ pub struct EmaCross {
     stop: Option<ClientOrderId>,
     refusals: u32,
     ts_next: Timestamp,
+    residue: Residue,
 }
 
 impl EmaCross {
@@ -119,6 +120,7 @@ impl EmaCross {
             stop: None,
             refusals: 0,
             ts_next: Timestamp::ZERO,
+            residue: Residue::new(),
         })
     }
 
@@ -145,7 +147,7 @@ impl EmaCross {
     /// The position, where it is large enough to be sold.
     fn held(&self, ctx: &Context<'_>) -> Option<Quantity> {
         let bid = ctx.book(self.instrument)?.best_bid()?.price;
-        ctx.tradable(self.instrument, self.own.quantity, bid, OrderType::Market)
+        ctx.tradable(self.instrument, self.residue.without(self.own.quantity), bid, OrderType::Market)
     }
 
     fn enter(&mut self, ctx: &mut Context<'_>) {
@@ -227,6 +229,7 @@ impl Strategy for EmaCross {
         };
         self.stop = ctx.open_orders().find(is_stop).map(|order| order.client_order_id);
         self.own = ctx.own_position(self.instrument);
+        self.residue.on_start(ctx, self.instrument);
     }
 
     fn on_fill(&mut self, ctx: &mut Context<'_>, _id: ClientOrderId, fill: &Fill) {
@@ -264,6 +267,9 @@ impl Strategy for EmaCross {
         }
         if !update.kind.is_terminal() {
             return;
+        }
+        if matches!(update.kind, OrderUpdateKind::Filled) {
+            self.residue.on_closed(ctx, self.instrument, update.side, update.quantity);
         }
         let is_stop = self.stop == Some(update.client_order_id);
         if is_stop {

@@ -7,7 +7,7 @@
 //! post-only; it sells only what it bought.
 
 use crate::params::{ParamSpec, Settings, StrategyError};
-use crate::{Context, OpenOrder, OrderUpdate, OrderUpdateKind, Strategy, Subscription, Tag};
+use crate::{Context, OpenOrder, OrderUpdate, OrderUpdateKind, Residue, Strategy, Subscription, Tag};
 use keel_model::{
     Bar, ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Price, Quantity, Rounding,
     Side, Timestamp, TopOfBook, TradingState,
@@ -128,7 +128,9 @@ impl Grid {
         // The lowest cell always has an order: it bids, or it sells what it bought.
         let lowest = adopted.iter().map(|(power, _)| *power).min().unwrap_or(here - self.levels);
         self.cells = (lowest..lowest.saturating_add(2 * self.levels)).map(Cell::empty).collect();
-        let mut unassigned = ctx.own_position(self.instrument).quantity;
+        let mut residue = Residue::new();
+        residue.on_start(ctx, self.instrument);
+        let mut unassigned = residue.without(ctx.own_position(self.instrument).quantity);
         for (power, order) in adopted {
             let cell = self.cells.iter_mut().find(|cell| cell.power == power && cell.working.is_none());
             let Some(cell) = cell else { continue };
@@ -288,6 +290,10 @@ impl Strategy for Grid {
         if let Some(cell) = self.cell_of(update.client_order_id) {
             cell.working = None;
             if matches!(update.kind, OrderUpdateKind::Filled) {
+                if update.side == Side::Sell {
+                    // All that was there: a rest is what fees in coins were.
+                    cell.held = Quantity::ZERO;
+                }
                 cell.refusals = 0;
             } else {
                 cell.ts_next = now.plus(BACKOFF * (1 << cell.refusals.min(6)));

@@ -7,7 +7,9 @@
 //! strategy that is built on [`crate::Trader`].
 
 use crate::exits::{ExitRules, Exits, closing_side};
-use crate::{Context, OpenOrderState, OrderUpdate, OrderUpdateKind, ParentUpdate, Strategy, Subscription, Tag};
+use crate::{
+    Context, OpenOrderState, OrderUpdate, OrderUpdateKind, ParentUpdate, Residue, Strategy, Subscription, Tag,
+};
 use keel_model::order::ReasonText;
 use keel_model::{
     Bar, ClientOrderId, FeedState, Fill, FundingRate, InstrumentId, MarkPrice, OrderIntent, OrderPurpose, OrderType,
@@ -32,6 +34,7 @@ pub struct Guarded {
     order: Option<ClientOrderId>,
     refusals: u32,
     ts_next: Timestamp,
+    residue: Residue,
 }
 
 impl Guarded {
@@ -39,7 +42,8 @@ impl Guarded {
     #[must_use]
     pub fn new(inner: Box<dyn Strategy>, instrument: InstrumentId, rules: ExitRules) -> Self {
         let exits = Exits::new(rules);
-        Self { inner, instrument, exits, closing: None, order: None, refusals: 0, ts_next: Timestamp::ZERO }
+        let (ts_next, residue) = (Timestamp::ZERO, Residue::new());
+        Self { inner, instrument, exits, closing: None, order: None, refusals: 0, ts_next, residue }
     }
 
     /// Calls the strategy inside; while a position is being closed it may not add to it.
@@ -82,7 +86,7 @@ impl Guarded {
             Side::Buy => book.best_ask(),
         });
         let Some(price) = best.map(|level| level.price) else { return };
-        let held = position.quantity.abs().unwrap_or_default();
+        let held = self.residue.without(position.quantity).abs().unwrap_or_default();
         if ctx.tradable(self.instrument, held, price, OrderType::Market).is_none() {
             // Too little to be closed, such as what fees taken in coins leave: not a position.
             self.exits.reset();
@@ -147,6 +151,7 @@ impl Strategy for Guarded {
     }
 
     fn on_start(&mut self, ctx: &mut Context<'_>) {
+        self.residue.on_start(ctx, self.instrument);
         self.forward(ctx, |inner, ctx| inner.on_start(ctx));
     }
 
@@ -181,6 +186,9 @@ impl Strategy for Guarded {
     }
 
     fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
+        if update.instrument == self.instrument && matches!(update.kind, OrderUpdateKind::Filled) {
+            self.residue.on_closed(ctx, self.instrument, update.side, update.quantity);
+        }
         if self.order == Some(update.client_order_id) {
             if !update.kind.is_terminal() {
                 return;

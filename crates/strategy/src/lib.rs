@@ -31,6 +31,8 @@ pub mod market_maker;
 pub mod params;
 /// The strategies that can be named in configuration.
 pub mod registry;
+/// What fees taken in coins leave in the books.
+pub mod residue;
 /// Against an oversold or overbought market.
 pub mod rsi_reversion;
 /// How large an order is to be.
@@ -54,6 +56,7 @@ pub use idle::Idle;
 pub use market_maker::MarketMaker;
 pub use params::{ParamKind, ParamSpec, Params, Settings, StrategyError, SweepSpec};
 pub use registry::{Made, RegistryError, StrategyInfo, build, strategies};
+pub use residue::Residue;
 pub use rsi_reversion::RsiReversion;
 pub use sizing::{Sizing, SizingError, SizingFacts};
 pub use tag::Tag;

@@ -8,7 +8,7 @@
 //! refusal it waits, twice as long each time, instead of hammering. An exit rule that is due closes, whatever is wanted.
 
 use crate::exits::{ExitRules, Exits};
-use crate::{Context, OrderUpdate, OrderUpdateKind, Tag};
+use crate::{Context, OrderUpdate, OrderUpdateKind, Residue, Tag};
 use keel_model::{
     ClientOrderId, Fill, InstrumentId, Notional, OrderIntent, OrderPurpose, OrderType, Position, Price, Quantity,
     Reject, RejectReason, Rounding, Side, Timestamp, TradingState,
@@ -100,6 +100,7 @@ pub struct Trader {
     ts_next: Timestamp,
     stop_refusals: u32,
     ts_next_stop: Timestamp,
+    residue: Residue,
 }
 
 impl Trader {
@@ -119,6 +120,7 @@ impl Trader {
             ts_next: Timestamp::ZERO,
             stop_refusals: 0,
             ts_next_stop: Timestamp::ZERO,
+            residue: Residue::new(),
         }
     }
 
@@ -183,6 +185,7 @@ impl Trader {
     /// To be called from `on_start`: finds the stop of an earlier run again, and cancels its other orders.
     pub fn on_start(&mut self, ctx: &mut Context<'_>) {
         let instrument = self.instrument;
+        self.residue.on_start(ctx, instrument);
         for order in ctx.open_orders().filter(|order| order.instrument == instrument) {
             match order.stop_price {
                 Some(price) if order.purpose == OrderPurpose::Protective && self.stop.is_none() => {
@@ -217,6 +220,9 @@ impl Trader {
         }
         if !update.kind.is_terminal() {
             return;
+        }
+        if matches!(update.kind, OrderUpdateKind::Filled) {
+            self.residue.on_closed(ctx, self.instrument, update.side, update.quantity);
         }
         if is_order || self.pending == Pending::StopCancel {
             self.pending = Pending::Nothing;
@@ -394,7 +400,8 @@ impl Trader {
         let market = self.market(ctx)?;
         let side = if position.quantity.is_positive() { Side::Buy } else { Side::Sell };
         let price = market.taken_by(side.opposite());
-        let quantity = ctx.tradable(self.instrument, position.quantity.abs().ok()?, price, OrderType::Market)?;
+        let quantity = self.residue.without(position.quantity).abs().ok()?;
+        let quantity = ctx.tradable(self.instrument, quantity, price, OrderType::Market)?;
         Some(Held { position, side, quantity, market })
     }
 

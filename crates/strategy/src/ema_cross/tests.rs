@@ -192,3 +192,18 @@ fn on_a_perpetual_it_sells_what_it_bought_and_only_reduces() {
     assert!(desk.portfolio.position(ID).is_flat() && desk.orders.is_empty());
     assert!(desk.submits.iter().skip(1).all(|new| new.intent.reduce_only));
 }
+
+#[test]
+fn what_fees_in_coins_leave_in_the_books_is_not_held_for_ever() {
+    let (mut desk, mut strategy) = (Desk::new("0", "100000"), strategy(&Params::new()));
+    (desk.fee, _) = (0.005, desk.take_small_orders());
+    for _ in 0..3 {
+        run(&mut desk, &mut strategy, up(60_000.0, 8));
+        run(&mut desk, &mut strategy, down(60_070.0, 8));
+    }
+    assert_eq!(desk.fills.len(), 6, "it trades on, although the rest could be sold by its size");
+    let mut after = super::tests::strategy(&Params::new());
+    desk.call(&mut after, |strategy, ctx| strategy.on_start(ctx));
+    run(&mut desk, &mut after, up(60_000.0, 8).chain(down(60_070.0, 8)));
+    assert_eq!(desk.fills.len(), 8, "over a restart, too");
+}

@@ -171,3 +171,16 @@ fn settings_that_contradict_each_other_are_refused() {
     let error = registry::check(NAME, &Params::new().with("exits.stop_los_bps", 7)).unwrap_err().to_string();
     assert!(error.contains("did you mean `stop_loss_bps`"), "{error}");
 }
+
+#[test]
+fn what_fees_in_coins_leave_in_the_books_is_not_held_for_ever() {
+    let (mut desk, mut strategy) = (Desk::new("0", "100000"), strategy(&Params::new()));
+    desk.fee = 0.005;
+    desk.take_small_orders();
+    let mut price = 60_000.0;
+    for _ in 0..3 {
+        price = go(&mut desk, strategy.as_mut(), price, -20.0, 5);
+        price = go(&mut desk, strategy.as_mut(), price, 20.0, 5);
+    }
+    assert_eq!(desk.fills.len(), 6);
+}
