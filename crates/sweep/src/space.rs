@@ -58,13 +58,15 @@ impl Space {
             dimensions.push(Dimension { values: values_of(strategy.name, spec, values.trim(), &bad)?, name });
         }
         if ranges.is_empty() {
-            let own = strategy.params.iter().filter(|spec| base.get(spec.name).is_none());
-            let varied = own.map(|spec| Dimension { name: spec.name.to_owned(), values: spec.sweep_values() });
+            let varied = strategy
+                .params
+                .iter()
+                .map(|spec| Dimension { name: spec.name.to_owned(), values: spec.sweep_values() });
             dimensions = varied.filter(|dimension| dimension.values.len() > 1).collect();
         }
         if dimensions.is_empty() {
             return Err(SweepError::Empty(format!(
-                "strategy `{}` declares nothing to vary that is not set already; name a parameter with --param NAME=FROM..TO:STEP",
+                "strategy `{}` declares nothing to vary; name a parameter with --param NAME=FROM..TO:STEP",
                 strategy.name
             )));
         }

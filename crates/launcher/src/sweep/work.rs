@@ -159,7 +159,11 @@ impl Bench {
                     told(SweepError::State { path, cause: format!("{cause}; begin anew without --resume") })
                 })?;
                 let (done, target) = sweep.progress();
-                out::note(&format!("goes on with trial {} of {target}", done + 1));
+                out::note(&if done < target {
+                    format!("goes on with trial {} of {target}", done + 1)
+                } else {
+                    format!("all {target} trials were made before")
+                });
                 Ok(sweep)
             }
             Some(_) => {
