@@ -5,15 +5,22 @@
 //! `cargo bench -p keel-backtest --bench golden`. Bars are made by the integer generator of the benchmark jobs (SplitMix64 in
 //! counter form); the golden files of the EMA job are read where `KEEL_GOLDEN` names their folder. To profile: a part of a
 //! job's name and a number of rows, such as `-- dense 20000`, and `KEEL_RUNS=1`.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, missing_docs, reason = "a benchmark")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark"
+)]
 
 use keel_backtest::{BacktestResult, JobConfig, ReplayConfig, Rows, Series, run};
 use keel_engine::EngineConfig;
 use keel_marketdata::columns::{BarColumns, Interval, QuoteColumns};
 use keel_model::instrument::LotRule;
 use keel_model::{
-    Asset, ExitPolicy, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Instruments, Notional, Price, Quantity,
-    ids::Symbol,
+    Asset, ExitPolicy, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Instruments, Notional, Price,
+    Quantity, ids::Symbol,
 };
 use keel_risk::RiskLimits;
 use keel_sim::{BarFill, FeeModel, MarketKind, SimConfig};
@@ -297,7 +304,9 @@ fn main() {
     if is_wanted("w3") {
         let w3 = fastest(&W3, Rows::Bars(&bars));
         tell("W3", &w3, idle_of(Rows::Bars(&bars)));
-        assert!(count != ROWS || (w3.orders, w3.final_equity.unwrap().to_string().as_str()) == (20_319, "9372197.61255000"));
+        assert!(
+            count != ROWS || (w3.orders, w3.final_equity.unwrap().to_string().as_str()) == (20_319, "9372197.61255000")
+        );
     }
     for (name, rows) in [("ema, bars", Rows::Bars(&bars)), ("ema, quotes", Rows::Quotes(&quotes))] {
         if is_wanted(name) {

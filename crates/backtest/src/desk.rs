@@ -168,11 +168,9 @@ fn read(asked: &mut VecDeque<Asked>, delivery: &Delivery) -> Option<ExecutionEve
     let at = delivery.at;
     match &delivery.payload {
         Payload::Event(SimEvent::Execution(report)) => Some(ExecutionEvent::Report(bridge::report(report, at))),
-        Payload::Event(SimEvent::Balances(update)) => Some(ExecutionEvent::Balances {
-            complete: false,
-            balances: bridge::balances(update),
-            ts_event: update.ts,
-        }),
+        Payload::Event(SimEvent::Balances(update)) => {
+            Some(ExecutionEvent::Balances { complete: false, balances: bridge::balances(update), ts_event: update.ts })
+        }
         Payload::Event(_) => None,
         Payload::Told(_) => {
             asked.pop_front();

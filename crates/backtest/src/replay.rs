@@ -267,6 +267,10 @@ impl Replay {
         if self.begun.is_none() {
             return;
         }
+        if at < self.next_timer && self.desk.next_at().is_none_or(|due| due > at) {
+            self.now = self.now.max(at);
+            return;
+        }
         self.skip_idle_time(at);
         loop {
             let venue = self.desk.next_at().filter(|due| *due <= at);
@@ -433,7 +437,9 @@ impl Replay {
                 if let Effect::Notify(notice) = &effect {
                     match notice {
                         Notice::Fill { id, strategy, fill } => self.note_fill(*id, *strategy, fill),
-                        Notice::Denied(..) | Notice::DeniedMore { .. } | Notice::Order { .. } => self.note_refusal(notice),
+                        Notice::Denied(..) | Notice::DeniedMore { .. } | Notice::Order { .. } => {
+                            self.note_refusal(notice)
+                        }
                         _ => {}
                     }
                     if let Some(observer) = &mut self.observer {

@@ -63,15 +63,79 @@ mod hash_state {
     }
 }
 
+/// One record, field by field; the same text as `format!` would give, several times as fast.
+pub(crate) struct Line<'a>(&'a mut String);
+
+impl Line<'_> {
+    fn gap(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push(' ');
+        }
+    }
+
+    pub(crate) fn word(&mut self, word: &str) -> &mut Self {
+        self.gap();
+        self.0.push_str(word);
+        self
+    }
+
+    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
+        self.decimal(number.into(), 0)
+    }
+
+    /// `mantissa · 10^-scale`.
+    pub(crate) fn decimal(&mut self, mantissa: i128, scale: u8) -> &mut Self {
+        self.gap();
+        let mut text = [b'0'; 24];
+        let mut at = text.len();
+        let Some(mut rest) = u64::try_from(mantissa.unsigned_abs()).ok().filter(|_| scale <= 18) else {
+            let number = keel_model::Notional::new(mantissa, scale).unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _written = write!(self.0, "{number}");
+            return self;
+        };
+        let mut written = 0;
+        let mut put = |byte: u8| {
+            at -= 1;
+            if let Some(slot) = text.get_mut(at) {
+                *slot = byte;
+            }
+        };
+        while rest > 0 || written <= scale {
+            if written == scale && scale > 0 {
+                put(b'.');
+            }
+            put(b'0' + (rest % 10) as u8);
+            (rest, written) = (rest / 10, written + 1);
+        }
+        if mantissa < 0 {
+            put(b'-');
+        }
+        self.0.push_str(text.get(at..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
+        self
+    }
+}
+
 impl Part {
+    /// Adds one record, field by field; see [`Self::add`].
+    pub(crate) fn record(&mut self, write: impl FnOnce(&mut Line<'_>)) {
+        self.line.clear();
+        write(&mut Line(&mut self.line));
+        self.take_line();
+    }
+
+    fn take_line(&mut self) {
+        self.hash.update((self.line.len() as u64).to_le_bytes());
+        self.hash.update(self.line.as_bytes());
+        self.count += 1;
+    }
+
     /// Adds one record. The text must say everything that counts and nothing else.
     pub(crate) fn add(&mut self, record: fmt::Arguments<'_>) {
         self.line.clear();
         // Writing to a String cannot fail.
         let _written = self.line.write_fmt(record);
-        self.hash.update((self.line.len() as u64).to_le_bytes());
-        self.hash.update(self.line.as_bytes());
-        self.count += 1;
+        self.take_line();
     }
 
     pub(crate) fn finish(self, name: &str, whole: &mut Sha256) {
@@ -91,11 +155,10 @@ pub(crate) struct Bag {
 }
 
 impl Bag {
-    /// Adds one record. The text must say everything that counts and nothing else.
-    pub(crate) fn add(&mut self, record: fmt::Arguments<'_>) {
+    /// Adds one record, field by field. The text must say everything that counts and nothing else.
+    pub(crate) fn record(&mut self, write: impl FnOnce(&mut Line<'_>)) {
         self.line.clear();
-        // Writing to a String cannot fail.
-        let _written = self.line.write_fmt(record);
+        write(&mut Line(&mut self.line));
         let hash = Sha256::digest(self.line.as_bytes());
         let mut carry = 0u64;
         for (word, bytes) in self.sum.iter_mut().zip(hash.chunks_exact(8)) {
@@ -119,4 +182,56 @@ impl Bag {
 
 pub(crate) fn finish(whole: Sha256) -> StateDigest {
     StateDigest(whole.finalize().into())
+}
+
+/// The name of an enum's variant, as `{:?}` gives it.
+pub(crate) trait Named: Copy {
+    fn name(self) -> &'static str;
+}
+
+macro_rules! named {
+    ($kind:ty: $($variant:ident)*) => {
+        impl Named for $kind {
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant),)* }
+            }
+        }
+    };
+}
+
+named!(keel_model::Side: Buy Sell);
+named!(keel_model::OrderType: Market Limit LimitMaker StopLoss StopLossLimit TakeProfit TakeProfitLimit);
+named!(keel_model::TimeInForce: Gtc Ioc Fok);
+named!(keel_model::OrderPurpose: Entry Exit Protective);
+named!(keel_model::Liquidity: Maker Taker);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keel_model::{Notional, OrderPurpose, OrderType, TimeInForce};
+
+    #[test]
+    fn a_line_is_what_format_gives() {
+        for (mantissa, scale) in [
+            (0, 0),
+            (0, 3),
+            (7, 0),
+            (-7, 1),
+            (-50, 2),
+            (123_456, 8),
+            (i128::from(u64::MAX), 18),
+            (i128::from(u64::MAX) + 1, 4),
+            (i128::MIN, 36),
+            (i128::MAX, 20),
+            (-1, 18),
+            (1, 36),
+        ] {
+            let mut text = String::new();
+            Line(&mut text).word("a").decimal(mantissa, scale).number(5);
+            assert_eq!(text, format!("a {} 5", Notional::new(mantissa, scale).unwrap()));
+        }
+        assert_eq!(OrderType::TakeProfitLimit.name(), format!("{:?}", OrderType::TakeProfitLimit));
+        assert_eq!(TimeInForce::Gtc.name(), format!("{:?}", TimeInForce::Gtc));
+        assert_eq!(OrderPurpose::Protective.name(), format!("{:?}", OrderPurpose::Protective));
+    }
 }

@@ -328,13 +328,22 @@ impl Engine {
         if self.risk.take_breach() {
             out.notify(Notice::DailyLoss { day_pnl: self.risk.day_pnl() });
         }
-        self.close_timed_out(out);
-        self.step_parents(out);
+        // Looked at here, so that an event without chores calls none of them.
+        if !self.exit_timeouts.to_close.is_empty() {
+            self.close_timed_out(out);
+        }
+        if !self.parents.is_idle() {
+            self.step_parents(out);
+        }
         if self.wind.is_some() {
             self.wind_step(out);
         }
-        self.keep_reducing(out);
-        self.keep_closed_empty(out);
+        if self.standing.is_reduce_only {
+            self.keep_reducing(out);
+        }
+        if !self.closed.is_empty() {
+            self.keep_closed_empty(out);
+        }
         let state = self.risk.state();
         if state != self.told {
             out.notify(Notice::TradingState { from: self.told, to: state });

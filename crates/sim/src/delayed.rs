@@ -8,7 +8,7 @@ use crate::event::{AccountTrade, ExecReport, SimEvent};
 use crate::reject::Reject;
 use crate::rng::Rng;
 use crate::types::{
-    AccountId, CancelReplace, CancelRequest, ClientId, OrderRef, OrderRequest, OrderView, ReplaceResult,
+    AccountId, CancelReplace, CancelRequest, ClientId, OrderRef, OrderRequest, OrderState, OrderView, ReplaceResult,
 };
 use keel_marketdata::L2Rows;
 use keel_model::{Balance, ExecType, InstrumentId, MarketEvent, Timestamp};
@@ -67,6 +67,8 @@ pub enum Payload {
     Answer(u64, SimAnswer),
     /// A message of the account stream.
     Event(SimEvent),
+    /// The request with this token was done, as the account stream has told ([`DelayedVenue::set_terse`]).
+    Told(u64),
 }
 
 /// Something that arrives at a time.
@@ -160,11 +162,33 @@ impl DelayedVenue {
     /// Executes every request that has arrived by `now`, each at its own time.
     pub fn advance(&mut self, now: Timestamp) {
         while let Some(pending) = self.inbound.pop_front_if(|pending| pending.at <= now) {
+            if self.is_terse
+                && let SimRequest::Submit(request) = &pending.request
+            {
+                self.submit_terse(&pending, request);
+                continue;
+            }
             let answer = self.execute(&pending);
-            let at = self.arrival(pending.at);
-            // The account stream tells of it first, as it mostly does.
-            self.collect(at);
-            self.outbound.push_back(Delivery { at, payload: Payload::Answer(pending.token, answer) });
+            self.answer(&pending, answer);
+        }
+    }
+
+    fn answer(&mut self, pending: &Pending, answer: SimAnswer) {
+        let at = self.arrival(pending.at);
+        // The account stream tells of it first, as it mostly does.
+        self.collect(at);
+        self.outbound.push_back(Delivery { at, payload: Payload::Answer(pending.token, answer) });
+    }
+
+    /// A placement of which the account stream tells everything where it fills at once.
+    fn submit_terse(&mut self, pending: &Pending, request: &OrderRequest) {
+        match self.engine.submit(pending.at, pending.account, request) {
+            Ok(order) if order.state == OrderState::Filled => {
+                let at = self.arrival(pending.at);
+                self.collect(at);
+                self.outbound.push_back(Delivery { at, payload: Payload::Told(pending.token) });
+            }
+            result => self.answer(pending, SimAnswer::Submit(result.map(|order| (order, Vec::new())))),
         }
     }
 
@@ -181,12 +205,7 @@ impl DelayedVenue {
 
     /// Feeds the rows of a recorded market before `until`, at the venue's own times; no request may arrive before that. Stops
     /// behind the first row after which something is reported; returns how many rows were taken.
-    pub fn on_rows(
-        &mut self,
-        instrument: InstrumentId,
-        rows: &L2Rows<'_>,
-        until: Timestamp,
-    ) -> Result<usize, Reject> {
+    pub fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>, until: Timestamp) -> Result<usize, Reject> {
         let taken = self.engine.on_rows(instrument, rows, until)?;
         if self.engine.has_events() {
             let at = self.arrival(self.engine.now());
@@ -216,10 +235,12 @@ impl DelayedVenue {
         self.outbound.iter().take_while(|delivery| delivery.at <= now).count()
     }
 
-    /// Takes what has arrived first, if it has by `now`.
+    /// Has what has arrived first read, if it has by `now`, and drops it.
     #[inline]
-    pub fn take(&mut self, now: Timestamp) -> Option<Delivery> {
-        self.outbound.pop_front_if(|delivery| delivery.at <= now)
+    pub fn take<R>(&mut self, now: Timestamp, read: impl FnOnce(&Delivery) -> R) -> Option<R> {
+        let result = read(self.outbound.front().filter(|delivery| delivery.at <= now)?);
+        self.outbound.pop_front();
+        Some(result)
     }
 
     /// When something happens next without anything new: a request arrives at the venue or a report at the client.
@@ -241,26 +262,25 @@ impl DelayedVenue {
 
     /// Sends the account events on their way; market data has its own feed.
     fn collect(&mut self, at: Timestamp) {
-        let is_terse = self.is_terse;
-        let mut events = self.engine.events.drain(..).peekable();
-        while let Some(event) = events.next() {
-            if is_terse && events.peek().is_some_and(|next| is_filled_at_once(&event, next)) {
+        let events = &mut self.engine.events;
+        for (at_event, event) in events.iter().enumerate() {
+            let next = events.get(at_event + 1);
+            if self.is_terse && next.is_some_and(|next| is_filled_at_once(event, next)) {
                 continue;
             }
             if matches!(event, SimEvent::Execution(_) | SimEvent::List(_) | SimEvent::Balances(_)) {
-                self.outbound.push_back(Delivery { at, payload: Payload::Event(event) });
+                self.outbound.push_back(Delivery { at, payload: Payload::Event(*event) });
             }
         }
+        events.clear();
     }
 
     fn execute(&mut self, pending: &Pending) -> SimAnswer {
         let (engine, now, account) = (&mut self.engine, pending.at, pending.account);
-        let is_terse = self.is_terse;
         match &pending.request {
             SimRequest::Submit(request) => {
                 let result = engine.submit(now, account, request);
-                let fills = || if is_terse { Vec::new() } else { engine.last_fills().to_vec() };
-                SimAnswer::Submit(result.map(|view| (view, fills())))
+                SimAnswer::Submit(result.map(|view| (view, engine.last_fills().to_vec())))
             }
             SimRequest::Cancel(request) => SimAnswer::Cancel(engine.cancel(now, account, request)),
             SimRequest::CancelReplace(request) => {
@@ -297,9 +317,7 @@ impl DelayedVenue {
 /// Is the next event a fill of the order whose acceptance this one tells?
 fn is_filled_at_once(event: &SimEvent, next: &SimEvent) -> bool {
     let (SimEvent::Execution(event), SimEvent::Execution(next)) = (event, next) else { return false };
-    event.exec_type == ExecType::New
-        && next.exec_type == ExecType::Trade
-        && event.order.order_id == next.order.order_id
+    event.exec_type == ExecType::New && next.exec_type == ExecType::Trade && event.order.order_id == next.order.order_id
 }
 
 fn delay(rng: &mut Rng, least: Duration, jitter: Duration) -> Duration {

@@ -1,6 +1,7 @@
 //! What the order manager tells: bookings, reservations, views, news for strategies, effects.
 
 use super::{Engine, Phase};
+use crate::digest::Named;
 use crate::outbox::{Effect, Notice, Outbox};
 use keel_execution::{Alarm, CancelState, Change, Order, OrderAction, OrderState};
 use keel_model::{ClientOrderId, Fill, InstrumentId, OrderStatus, Quantity, StrategyId, VenueOrderId};
@@ -85,16 +86,13 @@ impl Engine {
         }
         let order = self.orders.get(id);
         let number = order.map_or(0, Order::ordinal);
-        self.fills_part.add(format_args!(
-            "{number} {} {:?} {} {} {} {} {:?}",
-            fill.instrument.0,
-            fill.side,
-            keel_model::Notional::of(fill.price, Quantity::from_int(1)).normalized(),
-            fill.quantity.normalized(),
-            fill.fee.normalized(),
-            fill.fee_asset,
-            fill.liquidity
-        ));
+        let price = keel_model::Notional::of(fill.price, Quantity::from_int(1)).normalized();
+        let (quantity, fee) = (fill.quantity.normalized(), fill.fee.normalized());
+        self.fills_part.record(|line| {
+            line.number(number).number(fill.instrument.0.into()).word(fill.side.name());
+            line.decimal(price.mantissa(), price.scale()).decimal(quantity.mantissa().into(), quantity.scale());
+            line.decimal(fee.mantissa(), fee.scale()).word(fill.fee_asset.as_str()).word(fill.liquidity.name());
+        });
         let Some((new, state, filled)) = order.map(|order| (order.new, order.state, order.filled)) else { return };
         self.note_exit_fill(&new);
         out.notify(Notice::Fill { id, strategy: new.strategy, fill: *fill });

@@ -1,10 +1,10 @@
 //! Status for people and digest for proofs.
 
 use super::Engine;
-use crate::digest::{self, Bag, Part, StateDigest};
+use crate::digest::{self, Bag, Named, Part, StateDigest};
 use keel_execution::Order;
 use keel_model::{
-    Asset, CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Side, StatusSnapshot,
+    Asset, CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Quantity, Side, StatusSnapshot,
 };
 use keel_risk::RiskSnapshot;
 use sha2::{Digest, Sha256};
@@ -263,22 +263,16 @@ impl Engine {
 fn add_order(part: &mut Bag, order: &Order) {
     let intent = &order.new.intent;
     let price = |price: Option<Price>| price.map(Price::normalized).unwrap_or_default();
-    part.add(format_args!(
-        "{} {} {} {:?} {:?} {:?} {:?} {} {} {} {} {} {}",
-        order.ordinal(),
-        order.new.strategy.0,
-        intent.instrument.0,
-        intent.side,
-        intent.order_type,
-        intent.time_in_force,
-        intent.purpose,
-        intent.quantity.normalized(),
-        price(intent.price),
-        price(intent.stop_price),
-        order.state,
-        order.filled.normalized(),
-        order.cum.normalized()
-    ));
+    let (limit, stop) = (price(intent.price), price(intent.stop_price));
+    let quantities = [intent.quantity, order.filled, order.cum].map(Quantity::normalized);
+    let [quantity, filled, cum] = quantities.map(|it| (i128::from(it.mantissa()), it.scale()));
+    part.record(|line| {
+        line.number(order.ordinal()).number(order.new.strategy.0.into()).number(intent.instrument.0.into());
+        line.word(intent.side.name()).word(intent.order_type.name()).word(intent.time_in_force.name());
+        line.word(intent.purpose.name()).decimal(quantity.0, quantity.1);
+        line.decimal(limit.mantissa().into(), limit.scale()).decimal(stop.mantissa().into(), stop.scale());
+        line.word(order.state.as_str()).decimal(filled.0, filled.1).decimal(cum.0, cum.1);
+    });
 }
 
 fn order_view(order: &Order) -> OpenOrderView {

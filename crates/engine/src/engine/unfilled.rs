@@ -14,7 +14,7 @@ use keel_model::{ClientOrderId, InstrumentId, NewOrder, OrderIntent, OrderPurpos
 #[derive(Clone, Debug, Default)]
 pub(super) struct ExitTimeouts {
     in_a_row: Vec<(StrategyId, InstrumentId, u32)>,
-    to_close: Vec<ClientOrderId>,
+    pub(super) to_close: Vec<ClientOrderId>,
 }
 
 impl ExitTimeouts {
