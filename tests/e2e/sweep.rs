@@ -6,40 +6,7 @@ use serde_json::Value;
 use std::fmt::Write;
 use std::path::PathBuf;
 
-const CONFIG: &str = r#"
-[run]
-on_exit = "keep"
-[venue]
-symbols = ["BTCUSDT"]
-[strategy]
-names = ["ema-cross-flip"]
-[ema_cross_flip]
-order_quantity_base = "0.010"
-[backtest]
-instrument = "perpetual"
-quote_asset = "USDT"
-balance_quote = "1000000"
-taker_fee_bps = "5"
-fill = "close"
-leverage_max_count = 10
-timer_s = 3600.0
-[risk]
-order_notional_max_quote = "1000000"
-position_notional_max_quote = "10000000"
-gross_exposure_max_quote = "100000000"
-orders_per_s_max_count = 10000
-price_collar_bps = 5000
-reference_age_max_ms = 86400000
-duplicate_window_ms = 0
-daily_loss_max_quote = "1000000000"
-drawdown_max_quote = "0"
-reentries_max_count = 0
-unfilled_orders_max_count = 0
-window_collar_bps = 0
-volatility_bps = 0
-order_errors_max_count = 0
-venue_errors_max_count = 0
-"#;
+const CONFIG: &str = include_str!("../../config/golden/ema_cross_bars.toml");
 
 const RANGES: [&str; 4] = ["--param", "fast_bars_count=2..8:2", "--param", "slow_bars_count=6..24:6"];
 

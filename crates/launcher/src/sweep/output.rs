@@ -253,7 +253,10 @@ fn verified_text(ended: &Ended) -> String {
     let mut text = "\nThe best on both levels, on the bars that were searched\n".to_owned();
     text.push_str(&out::table(&rows));
     if rows.iter().any(|row| row.last().is_some_and(|verdict| verdict == "differs")) {
-        text.push_str("Where the levels differ the exact one counts; --level exact searches on it.\n");
+        text.push_str(
+            "Where the levels differ the exact one counts; --level exact searches on it. The engine has risk limits, too:\n\
+             `launcher backtest` with these parameters tells what they denied.\n",
+        );
     }
     text
 }

@@ -33,6 +33,8 @@ const TRIALS: u64 = 200;
 /// Combination·bars of a batch of the fast level: about a second of one core.
 const FAST_BATCH: usize = 3_000_000_000;
 const FAST_BATCH_MAX: usize = 20_480;
+/// Values of a dimension that are looked at to choose the level; any that follows and has no kernel ends the sweep with the reason.
+const VALUES_MAX: usize = 10_000;
 /// Runs of the engine in a batch, for each thread.
 const EXACT_BATCH: usize = 4;
 
@@ -153,7 +155,7 @@ fn market(config: &Config, prepared: &Prepared, columns: Option<&BarColumns>) ->
     })
 }
 
-/// The level that was asked for, or the fast one where there is a kernel for the first possible set.
+/// The level that was asked for, or the fast one where there are kernels.
 fn level(
     config: &Config,
     prepared: &Prepared,
@@ -165,22 +167,29 @@ fn level(
         return Ok((Level::Exact, None));
     }
     let found = market(config, prepared, columns).and_then(|market| {
-        let count = u64::try_from(space.count()).unwrap_or(u64::MAX);
-        // Any set tells whether there is a kernel; sets that contradict themselves do not.
-        let first = (0..count.min(10_000)).find(|point| space.is_possible(*point).unwrap_or(true)).unwrap_or(0);
-        match fast::kernel(space.strategy(), &space.params(first), &market) {
-            Ok(_) => Ok(market),
-            Err(error) => Err(error.to_string()),
-        }
+        has_kernels(space, &market).map_err(|error| error.to_string())?;
+        Ok(market)
     });
     match found {
         Ok(market) => Ok((Level::Fast, Some(market))),
         Err(cause) if args.level == Some(LevelWord::Fast) => Err(LaunchError::refused("sweep", cause)),
         Err(cause) => {
-            out::note(&format!("exact level: {cause}"));
+            let cause = cause.trim_end_matches("; use --level exact");
+            out::note(&format!("on the exact level: {cause}"));
             Ok((Level::Exact, None))
         }
     }
+}
+
+/// Is there a kernel for each value of each dimension?
+fn has_kernels(space: &Space, market: &Market) -> Result<(), SweepError> {
+    let first = space.params(0);
+    for dimension in space.dimensions() {
+        for value in dimension.values.iter().take(VALUES_MAX) {
+            fast::kernel(space.strategy(), &first.clone().with(&dimension.name, value), market)?;
+        }
+    }
+    Ok(())
 }
 
 fn windows_of(prepared: &Prepared, columns: Option<&BarColumns>, args: &SweepArgs) -> Result<Vec<Window>, LaunchError> {
