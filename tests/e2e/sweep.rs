@@ -21,7 +21,7 @@ fn launcher(bars: u64) -> Launcher {
         let price = |ticks: u64| format!("{}.{:02}", ticks / 100, ticks % 100);
         let (high, low) = (open.max(close) + 50, open.min(close) - 50);
         let ts = (1_577_836_800 + 60 * at) * 1_000_000_000;
-        writeln!(text, "{ts},{},{},{},{},1.0000", price(open), price(high), price(low), price(close)).unwrap();
+        writeln!(text, "{ts},{},{},{},{},12.345", price(open), price(high), price(low), price(close)).unwrap();
         open = close;
     }
     launcher.file("bars.csv", text);
