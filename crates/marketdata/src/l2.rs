@@ -9,21 +9,42 @@ use keel_model::Side;
 /// Largest mantissa of a price or a quantity.
 pub const MANTISSA_MAX: i64 = 1 << 60;
 
-/// What a row says.
+/// What a row says. The numbers are part of file forms: bit 0 is the side, bit 1 tells trades from levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum L2Kind {
     /// The bid level at the price has this quantity now.
-    Bid,
+    Bid = 0,
     /// The ask level at the price has this quantity now.
-    Ask,
+    Ask = 1,
     /// A trade whose taker bought.
-    BuyTrade,
+    BuyTrade = 2,
     /// A trade whose taker sold.
-    SellTrade,
+    SellTrade = 3,
 }
 
 impl L2Kind {
+    /// Is the row a level?
+    #[must_use]
+    #[inline]
+    pub const fn is_level(self) -> bool {
+        self as u8 & 2 == 0
+    }
+
+    /// 0 for bids and taking buyers, 1 for asks and taking sellers.
+    #[must_use]
+    #[inline]
+    pub const fn side_index(self) -> usize {
+        (self as u8 & 1) as usize
+    }
+
+    /// +1 for bids and taking buyers, −1 for asks and taking sellers.
+    #[must_use]
+    #[inline]
+    pub const fn sign(self) -> i64 {
+        1 - 2 * (self as u8 & 1) as i64
+    }
+
     /// Which side of the book has changed; `None` for a trade.
     #[must_use]
     #[inline]
@@ -115,6 +136,15 @@ impl L2Columns {
         self.price.push(row.price);
         self.quantity.push(row.quantity);
         self.kind.push(row.kind);
+    }
+
+    /// Keeps the first `count` rows.
+    pub fn truncate(&mut self, count: usize) {
+        self.ts_event_ns.truncate(count);
+        self.ts_recv_ns.truncate(count);
+        self.price.truncate(count);
+        self.quantity.truncate(count);
+        self.kind.truncate(count);
     }
 
     /// How many rows.

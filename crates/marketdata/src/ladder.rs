@@ -64,6 +64,13 @@ impl<V: Copy + Default> Ladder<V> {
         if self.near == 0 { None } else { Some(self.best) }
     }
 
+    /// The best key, or `other` without levels.
+    #[must_use]
+    #[inline]
+    pub const fn best_key_or(&self, other: i64) -> i64 {
+        if self.near == 0 { other } else { self.best }
+    }
+
     /// The best key and its level.
     #[must_use]
     #[inline]

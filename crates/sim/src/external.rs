@@ -18,11 +18,20 @@ pub(crate) struct ExternalLevel {
     pub(crate) traded: i64,
 }
 
+impl ExternalLevel {
+    /// Shows another quantity, which is positive.
+    #[inline]
+    pub(crate) fn show(&mut self, quantity: i64) {
+        self.available = self.available.saturating_add(quantity - self.shown).clamp(0, quantity);
+        (self.shown, self.traded) = (quantity, 0);
+    }
+}
+
 /// The recorded book in integers.
 #[derive(Debug, Default)]
 pub(crate) struct ExternalBook {
-    bids: Ladder<ExternalLevel>,
-    asks: Ladder<ExternalLevel>,
+    /// Bids and asks.
+    pub(crate) sides: [Ladder<ExternalLevel>; 2],
     /// Update id that the book has reached; zero when the recording has none.
     pub(crate) last_id: u64,
     /// Best bid and ask as last told by themselves, with their update id; newer than the deltas around them.
@@ -71,17 +80,19 @@ impl ExternalBook {
 
     #[inline]
     const fn side(&self, side: Side) -> &Ladder<ExternalLevel> {
+        let [bids, asks] = &self.sides;
         match side {
-            Side::Buy => &self.bids,
-            Side::Sell => &self.asks,
+            Side::Buy => bids,
+            Side::Sell => asks,
         }
     }
 
     #[inline]
     const fn side_mut(&mut self, side: Side) -> &mut Ladder<ExternalLevel> {
+        let [bids, asks] = &mut self.sides;
         match side {
-            Side::Buy => &mut self.bids,
-            Side::Sell => &mut self.asks,
+            Side::Buy => bids,
+            Side::Sell => asks,
         }
     }
 
@@ -140,8 +151,7 @@ impl ExternalBook {
         }
         let level = levels.entry(key)?;
         let (before, traded) = (level.shown, level.traded);
-        level.available = level.available.saturating_add(quantity - before).clamp(0, quantity);
-        (level.shown, level.traded) = (quantity, 0);
+        level.show(quantity);
         (before != quantity).then_some(LevelChange { side, price, before, after: quantity, traded })
     }
 

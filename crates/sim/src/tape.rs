@@ -122,6 +122,9 @@ impl Candles {
 
     #[inline]
     fn add(&mut self, trade: &TapeTrade) {
+        if self.max == 0 {
+            return;
+        }
         match self.list.back_mut() {
             // Engine time never runs back.
             Some(last) if trade.ts.as_ns() < self.end_ns => last.add(trade),

@@ -43,6 +43,21 @@ pub fn rows(events: usize) -> SoundL2 {
     columns(events).into_sound().unwrap()
 }
 
+/// The first `count` rows.
+pub fn first_rows(count: usize) -> SoundL2 {
+    let mut columns = columns(count);
+    columns.truncate(count);
+    columns.into_sound().unwrap()
+}
+
+/// As [`first_rows`], but received at once.
+pub fn rows_without_latency(count: usize) -> L2Columns {
+    let mut columns = columns(count);
+    columns.truncate(count);
+    columns.ts_recv_ns.clone_from(&columns.ts_event_ns);
+    columns
+}
+
 fn columns(events: usize) -> L2Columns {
     let mut columns = L2Columns::new(1, 3);
     let (mut ts_event_ns, mut ts_recv_ns, mut walk) = (START_NS, 0u64, 100_000i64);
@@ -158,16 +173,18 @@ pub fn config() -> ReplayConfig {
     };
     // What a backtest asks the venue for afterwards.
     let histories = HistoryLimits {
-        closed_orders_max: 2_000,
-        account_trades_max: 2_000,
+        closed_orders_max: 256,
+        account_trades_max: 1_024,
         public_trades_max: 0,
-        klines_second_max: 2,
+        klines_second_max: 0,
         klines_minute_max: 10,
         ..HistoryLimits::default()
     };
+    let mut engine = EngineConfig { instruments, limits, ..EngineConfig::default() };
+    (engine.execution.closed_orders_max, engine.execution.trade_ids_max) = (256, 4_096);
     let fees = FeeModel { maker: "0.0002".parse().unwrap(), taker: "0.0005".parse().unwrap() };
     ReplayConfig {
-        engine: EngineConfig { instruments, limits, ..EngineConfig::default() },
+        engine,
         sim: SimConfig {
             fees,
             latency,

@@ -28,10 +28,12 @@ impl Engine {
             let empty = BookSnapshot { instrument, ts_event: ts, ts_recv: ts, ..BookSnapshot::default() };
             self.process_market(&MarketEvent::BookSnapshot(empty), out);
         }
+        // Nothing but quotes happens until then, so that one look is enough.
+        let is_quiet = self.is_quiet(instrument);
         let mut taken = 0;
         while out.is_empty() && rows.ts_recv_ns.get(taken).is_some_and(|ts| *ts < until.as_ns()) {
             let rest = rows.since(taken);
-            let quiet = if self.is_quiet(instrument) { self.process_quietly(instrument, &rest, until, out) } else { 0 };
+            let quiet = if is_quiet { self.process_quietly(instrument, &rest, until, out) } else { 0 };
             taken += if quiet > 0 { quiet } else { self.process_message(instrument, &rest, out) };
         }
         taken
@@ -40,9 +42,8 @@ impl Engine {
     /// Does nobody listen to single messages of an instrument, and can nothing come of one but a changed book?
     #[must_use]
     pub fn is_quiet(&self, instrument: InstrumentId) -> bool {
-        let is_heard = |route: &super::Route| {
-            !route.depth.is_empty() || !route.trades.is_empty() || !route.bars.is_empty()
-        };
+        let is_heard =
+            |route: &super::Route| !route.depth.is_empty() || !route.trades.is_empty() || !route.bars.is_empty();
         self.routes.get(instrument.index()).is_some_and(|route| !is_heard(route))
             && self.parents.is_idle()
             && !self.parents.is_watched()

@@ -1,7 +1,7 @@
 //! A book kept from rows: single level changes, many at once, with a look at the best prices after each delta.
 
 use super::{Applied, BookError, BookSide, BookState, OrderBook, check_best};
-use crate::l2::{L2Kind, L2Rows};
+use crate::l2::L2Rows;
 use keel_model::Timestamp;
 
 /// What became of some rows.
@@ -46,10 +46,15 @@ impl OrderBook {
         (done, Ok(Applied::Yes))
     }
 
-    /// The loop over the rows: what was taken, and how many level changes it holds.
+    /// The loop over the rows: what was taken, and how many level changes it holds. Which side a row is about cannot be
+    /// foretold, so that it chooses an address and not a way through the code.
     #[inline]
     fn set_rows(&mut self, rows: &L2Rows<'_>, until_ns: u64) -> (RowsApplied, u64) {
-        let (bid, ask) = (self.bids.best_key(), self.asks.best_key());
+        let (Some(bids), Some(asks)) = (self.bids.ladder_mut(), self.asks.ladder_mut()) else {
+            return (RowsApplied::default(), 0);
+        };
+        let mut sides = [bids, asks];
+        let best = sides.each_ref().map(|side| side.best_key_or(i64::MIN));
         let (mut taken, mut levels, mut joined, mut ts_level, mut last_ns) = (0usize, 0u64, 0u64, 0u64, 0u64);
         let (mut was_level, mut may_have_moved, mut is_best_moved) = (false, false, false);
         for (row, behind) in rows.iter().zip(1..) {
@@ -57,31 +62,33 @@ impl OrderBook {
                 break;
             }
             taken = behind;
-            let is_level = match row.kind {
-                L2Kind::Bid => {
-                    self.bids.set_row(row.price, row.quantity);
-                    may_have_moved |= row.price >= bid;
-                    true
+            let is_level = row.kind.is_level();
+            if is_level {
+                let at = row.kind.side_index();
+                let key = row.price * row.kind.sign();
+                if let (Some(side), Some(best)) = (sides.get_mut(at), best.get(at)) {
+                    if row.quantity == 0 {
+                        side.remove(key);
+                    } else if let Some(known) = side.entry(key) {
+                        *known = row.quantity;
+                    }
+                    may_have_moved |= key >= *best;
                 }
-                L2Kind::Ask => {
-                    self.asks.set_row(row.price, row.quantity);
-                    may_have_moved |= -row.price >= ask;
-                    true
-                }
-                L2Kind::BuyTrade | L2Kind::SellTrade => false,
-            };
-            joined += u64::from(is_level && was_level && row.ts_recv_ns == last_ns);
-            levels += u64::from(is_level);
-            ts_level = if is_level { row.ts_recv_ns } else { ts_level };
+                joined += u64::from(was_level && row.ts_recv_ns == last_ns);
+                levels += 1;
+                ts_level = row.ts_recv_ns;
+            }
             (was_level, last_ns) = (is_level, row.ts_recv_ns);
             if may_have_moved && !goes_on(rows, behind, &row.ts_recv_ns) {
                 may_have_moved = false;
-                if (bid, ask) != (self.bids.best_key(), self.asks.best_key()) {
+                if best != sides.each_ref().map(|side| side.best_key_or(i64::MIN)) {
                     is_best_moved = true;
                     break;
                 }
             }
         }
+        self.bids.bound_ladder();
+        self.asks.bound_ladder();
         let ts_level = (levels > 0).then(|| Timestamp::from_ns(ts_level));
         (RowsApplied { rows: taken, events: taken as u64 - joined, ts_level, is_best_moved }, levels)
     }
@@ -89,6 +96,5 @@ impl OrderBook {
 
 /// Is the row behind a level change of the same delta?
 fn goes_on(rows: &L2Rows<'_>, behind: usize, ts_recv_ns: &u64) -> bool {
-    rows.ts_recv_ns.get(behind) == Some(ts_recv_ns)
-        && rows.kind.get(behind).is_some_and(|kind| kind.book_side().is_some())
+    rows.ts_recv_ns.get(behind) == Some(ts_recv_ns) && rows.kind.get(behind).is_some_and(|kind| kind.is_level())
 }

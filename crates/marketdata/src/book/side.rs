@@ -8,7 +8,7 @@
 //! the least key of each; emptied chunks wait in `free`; at most [`super::LEVELS_MAX`] levels. Prices and quantities are
 //! held as whole numbers at the finest scale seen; no allocation once chunks suffice.
 //!
-//! A stream of single rows ([`BookSide::set_row`]) has the levels in a ladder of ticks instead, until something else changes
+//! A stream of single rows ([`BookSide::ladder_mut`]) has the levels in a ladder of ticks instead, until something else changes
 //! the side: then they go back into chunks. A side has its levels in one of the two, never in both.
 
 use super::LEVELS_MAX;
@@ -235,35 +235,21 @@ impl BookSide {
         (price_scale == self.price_scale && quantity_scale == self.quantity_scale).then_some(())
     }
 
-    /// Sets the quantity at a price, both at the side's scales; the price is at most [`crate::l2::MANTISSA_MAX`].
+    /// The ladder that rows go into, at the side's scales and by key; `None` never.
     #[inline]
-    pub(super) fn set_row(&mut self, price: i64, quantity: i64) {
+    pub(super) fn ladder_mut(&mut self) -> Option<&mut Ladder<i64>> {
         if self.ladder.is_none() {
             self.enter_ladder();
         }
-        let Some(ladder) = &mut self.ladder else { return };
-        let key = price * self.sign;
-        if quantity == 0 {
-            ladder.remove(key);
-        } else if let Some(known) = ladder.entry(key) {
-            *known = quantity;
-            if ladder.len() > LEVELS_MAX {
-                self.evict_worst();
-            }
-        }
+        self.ladder.as_deref_mut()
     }
 
-    /// The best key, at the side's scale; `i64::MIN` without one.
+    /// After rows: no more levels than there may be.
     #[inline]
-    pub(super) fn best_key(&self) -> i64 {
-        let key = match &self.ladder {
-            Some(ladder) => ladder.best_key(),
-            None => self.order.len().checked_sub(1).and_then(|last| {
-                let chunk = self.chunk(last)?;
-                chunk.keys.get(chunk.length.checked_sub(1)?).copied()
-            }),
-        };
-        key.unwrap_or(i64::MIN)
+    pub(super) fn bound_ladder(&mut self) {
+        while self.ladder.as_ref().is_some_and(|ladder| ladder.len() > LEVELS_MAX) {
+            self.evict_worst();
+        }
     }
 
     #[cold]

@@ -20,7 +20,8 @@ impl RiskService {
             && self.guards.drawdown_max.saturating_sub(self.guards.peak.saturating_sub(net)) > far;
         is_account_far
             && self.guards.strategies.iter().all(|strategy| {
-                let (day, fall) = (strategy.day_base.saturating_sub(strategy.pnl), strategy.peak.saturating_sub(strategy.pnl));
+                let (day, fall) =
+                    (strategy.day_base.saturating_sub(strategy.pnl), strategy.peak.saturating_sub(strategy.pnl));
                 self.guards.strategy_loss_max.saturating_sub(day) > far
                     && self.guards.strategy_drawdown_max.saturating_sub(fall) > far
             })

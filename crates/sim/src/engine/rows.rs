@@ -20,7 +20,7 @@ const OWN_LEVELS_MAX: usize = 32;
 /// Where orders of accounts rest on one side.
 #[derive(Clone, Copy, Debug)]
 struct OwnSide {
-    /// The best price; a number that nothing reaches without one.
+    /// Key of the best price (see [`crate::external`]); [`NOTHING`] without one.
     best: i64,
     /// The only order at the best price; [`NIL`] when there is none or more than one.
     single: u32,
@@ -31,7 +31,7 @@ struct OwnSide {
 impl OwnSide {
     fn of(book: &Book, store: &OrderStore, side: Side) -> Self {
         let Some((best, level)) = book.best(side) else {
-            return Self { best: if side == Side::Buy { 0 } else { i64::MAX }, single: NIL, prices: 0 };
+            return Self { best: NOTHING, single: NIL, prices: 0 };
         };
         let levels = book.side(side);
         let prices = match levels.len() {
@@ -40,7 +40,7 @@ impl OwnSide {
             _ => u64::MAX,
         };
         let is_single = store[level.head].level_next == NIL;
-        Self { best, single: if is_single { level.head } else { NIL }, prices }
+        Self { best: best * side.sign(), single: if is_single { level.head } else { NIL }, prices }
     }
 
     /// May an order rest at this price?
@@ -50,11 +50,14 @@ impl OwnSide {
     }
 }
 
+/// A key that no price of the other side reaches.
+const NOTHING: i64 = i64::MIN / 2;
+
 /// What holds for the rows until an order of an account is touched.
 #[derive(Clone, Copy, Debug)]
 struct Calm {
-    bids: OwnSide,
-    asks: OwnSide,
+    /// Bids and asks.
+    own: [OwnSide; 2],
     factors: Factors,
 }
 
@@ -62,13 +65,22 @@ struct Calm {
 const UNITS_MAX: i64 = 1 << 60;
 
 /// Whole numbers of the rows in units of the instrument: the factors, where the rows are not finer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Factors {
     price: i64,
     quantity: i64,
 }
 
 impl Factors {
+    const ONE: Self = Self { price: 1, quantity: 1 };
+
+    /// Price and quantity in units; `None` when they are too large for the fast way.
+    #[inline]
+    fn scale(&self, row: &L2Row) -> Option<(i64, i64)> {
+        let (price, quantity) = (row.price.checked_mul(self.price)?, row.quantity.checked_mul(self.quantity)?);
+        (price.max(quantity) <= UNITS_MAX).then_some((price, quantity))
+    }
+
     fn of(market: &Market, rows: &L2Rows<'_>) -> Option<Self> {
         let factor = |from: u8, to: u8| 10i64.checked_pow(u32::from(to.checked_sub(from)?));
         Some(Self {
@@ -82,12 +94,7 @@ impl MatchingEngine {
     /// Feeds rows of a recorded market before `until`; the venue's time of each becomes the engine's time. Stops behind the
     /// first row after which there is something to drain; returns how many rows were taken. Refused for instruments whose
     /// liquidity comes from accounts.
-    pub fn on_rows(
-        &mut self,
-        instrument: InstrumentId,
-        rows: &L2Rows<'_>,
-        until: Timestamp,
-    ) -> Result<usize, Reject> {
+    pub fn on_rows(&mut self, instrument: InstrumentId, rows: &L2Rows<'_>, until: Timestamp) -> Result<usize, Reject> {
         let m = self.market_index(instrument)?;
         let Some(external) = &mut self.markets[m].external else { return Err(Reject::UnknownInstrument) };
         external.has_snapshot = true;
@@ -97,7 +104,10 @@ impl MatchingEngine {
         let mut taken = 0;
         loop {
             if let Some(calm) = &calm {
-                taken += self.skim(m, calm, &rows.since(taken), until);
+                taken += match calm.factors {
+                    Factors::ONE => self.skim::<false>(m, calm, &rows.since(taken), until),
+                    _ => self.skim::<true>(m, calm, &rows.since(taken), until),
+                };
             }
             let Some(row) = rows.get(taken).filter(|row| row.ts_event_ns < until.as_ns()) else { return Ok(taken) };
             taken += 1;
@@ -121,51 +131,62 @@ impl MatchingEngine {
             return None;
         }
         let own = |side| OwnSide::of(&market.book, &self.store, side);
-        Some(Calm { bids: own(Side::Buy), asks: own(Side::Sell), factors: Factors::of(market, rows)? })
+        Some(Calm { own: [own(Side::Buy), own(Side::Sell)], factors: Factors::of(market, rows)? })
     }
 
     /// Takes the rows before `until` and before the first one that has to be looked at closely; returns how many.
-    fn skim(&mut self, m: usize, calm: &Calm, rows: &L2Rows<'_>, until: Timestamp) -> usize {
+    fn skim<const IS_SCALED: bool>(&mut self, m: usize, calm: &Calm, rows: &L2Rows<'_>, until: Timestamp) -> usize {
         let market = &mut self.markets[m];
         let Some(external) = &mut market.external else { return 0 };
         let (mut taken, mut last, mut levels) = (0, self.now.as_ns(), 0);
         for row in rows.iter() {
-            let price = row.price.wrapping_mul(calm.factors.price);
-            let quantity = row.quantity.wrapping_mul(calm.factors.quantity);
-            if row.ts_event_ns >= until.as_ns() || price.max(quantity) > UNITS_MAX || price.min(quantity) < 0 {
+            if row.ts_event_ns >= until.as_ns() {
                 break;
             }
-            if let Some(side) = row.kind.book_side() {
-                let (own, opposite) = match side {
-                    Side::Buy => (&calm.bids, &calm.asks),
-                    Side::Sell => (&calm.asks, &calm.bids),
-                };
-                let reaches = |other: i64| if side == Side::Buy { price >= other } else { price <= other };
-                let shown = external.best_shown(side.opposite());
-                if quantity > 0 && (reaches(opposite.best) || shown.is_some_and(|(other, _)| reaches(other))) {
+            let (price, quantity) = if IS_SCALED {
+                let Some(scaled) = calm.factors.scale(&row) else { break };
+                scaled
+            } else {
+                (row.price, row.quantity)
+            };
+            // Which side a row is about cannot be foretold, so that it chooses an address and not a way through the code.
+            let side = row.kind.side_index();
+            let key = price * row.kind.sign();
+            let (own, opposite) = (&calm.own[side], &calm.own[1 - side]);
+            if row.kind.is_level() {
+                let reached = opposite.best.max(external.sides[1 - side].best_key_or(NOTHING));
+                if quantity > 0 && key + reached >= 0 {
                     break;
                 }
-                let change = external.show(side, price, quantity);
-                if let (true, Some(change)) = (own.is_at(price), change) {
-                    move_queue(&market.book, &mut self.store, self.config.queue, &change);
+                let levels_here = &mut external.sides[side];
+                if own.is_at(price) {
+                    let side = if side == 0 { Side::Buy } else { Side::Sell };
+                    if let Some(change) = external.show(side, price, quantity) {
+                        move_queue(&market.book, &mut self.store, self.config.queue, &change);
+                    }
+                } else if quantity == 0 {
+                    levels_here.remove(key);
+                } else if let Some(level) = levels_here.entry(key) {
+                    level.show(quantity);
                 }
                 levels += 1;
-            } else if let Some(aggressor) = row.kind.aggressor() {
-                let (own, is_felt) = match aggressor {
-                    Side::Buy => (&calm.asks, price >= calm.asks.best),
-                    Side::Sell => (&calm.bids, price <= calm.bids.best),
-                };
-                if is_felt {
+            } else {
+                // A taker meets the other side.
+                if key + opposite.best >= 0 {
                     // At the price of a single order, and not through the queue in front of it?
-                    if price != own.best || own.single == NIL || quantity > self.store[own.single].ahead {
+                    if key + opposite.best > 0 || opposite.single == NIL || quantity > self.store[opposite.single].ahead
+                    {
                         break;
                     }
-                    self.store[own.single].ahead -= quantity;
+                    self.store[opposite.single].ahead -= quantity;
                 }
                 let id = market.tape.last.map_or(0, |last| last.id) + 1;
                 let ts = Timestamp::from_ns(row.ts_event_ns.max(last));
+                let aggressor = if side == 0 { Side::Buy } else { Side::Sell };
                 market.tape.add(TapeTrade { id, ts, price, quantity, aggressor, buyer: 0, seller: 0 });
-                external.traded(aggressor.opposite(), price, quantity);
+                if let Some(level) = external.sides[1 - side].get_mut(-key) {
+                    level.traded = level.traded.saturating_add(quantity);
+                }
             }
             last = row.ts_event_ns.max(last);
             taken += 1;
