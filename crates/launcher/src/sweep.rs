@@ -17,7 +17,7 @@ use crate::error::LaunchError;
 use crate::{logging, out};
 use clap::{Args, ValueEnum};
 use keel_lifecycle::{
-    ExitStatus, LeaseKind, Lifecycle, LifecycleConfig, Program, RunContext, StopPlan, StopReason, StopStep,
+    ExitStatus, LeaseKind, Lifecycle, LifecycleConfig, Program, RunContext, StopPlan, StopReason, StopSignal, StopStep,
     spawn_thread,
 };
 use keel_sweep::backend::Control;
@@ -142,7 +142,23 @@ pub fn sweep(common: &Common, args: &SweepArgs) -> Result<ExitStatus, LaunchErro
             Ok(status)
         }
         Some(Err(error)) => Err(error),
-        None => Ok(status.and(ExitStatus::Failed)),
+        None => {
+            out::note("error: the sweep ended without a result; the lines above have the place");
+            Ok(status.and(ExitStatus::Failed))
+        }
+    }
+}
+
+/// However the work ends, by a panic, too, the program learns of it.
+struct Told {
+    stop: StopSignal,
+    done: Arc<tokio::sync::Notify>,
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.done.notify_one();
+        self.stop.request(StopReason::Finished { what: "the sweep".to_owned() });
     }
 }
 
@@ -168,11 +184,11 @@ fn program(
     let plan = plan.map_err(|error| LaunchError::start("stop plan", error))?;
     let (stop, clock) = (context.stop.clone(), context.clock.clone());
     let lease = context.ledger.lease(LeaseKind::Thread, "sweep", "work");
+    let told = Told { stop, done };
     let thread = spawn_thread("sweep", lease, move || {
         let ended = work.run(&clock);
         *slot.lock() = Some(ended);
-        done.notify_one();
-        stop.request(StopReason::Finished { what: "the sweep".to_owned() });
+        drop(told);
     })
     .map_err(|error| LaunchError::start("sweep", error))?;
     Ok(Program::new(plan, async move {
