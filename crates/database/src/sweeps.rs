@@ -170,8 +170,9 @@ async fn write(
             })
             .collect();
         let insert = format!("INSERT INTO sweep_trials VALUES {}", places.join(", "));
-        // Only places were put together; values are bound.
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(insert));
+        // Only places were put together; values are bound. PostgreSQL takes the types of a prepared statement from its first
+        // values, and a missing figure has another type than one that is there: each statement is prepared for itself.
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(insert)).persistent(false);
         for row in rows {
             query = query
                 .bind(&sweep.sweep_id)
