@@ -155,17 +155,20 @@ fn head(status: u16, headers: &HeaderMap) -> Head {
     }
 }
 
-/// An error with its causes; reqwest's own text leaves them out.
+/// The causes of an error; reqwest's own text says little, and the address is told beside it.
 fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
         if !text.contains(&inner_text) {
-            text.push_str(": ");
+            text.push_str(if text.is_empty() { "" } else { ": " });
             text.push_str(&inner_text);
         }
         cause = inner.source();
     }
-    text
+    if text.is_empty() { error.to_string() } else { text }
 }

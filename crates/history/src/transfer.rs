@@ -237,7 +237,12 @@ impl Transfer {
         // Up to an eighth more, so that parallel requests do not come back in step.
         let spread_ns = u64::try_from(pause.as_nanos() / 8).unwrap_or(u64::MAX).max(1);
         pause += Duration::from_nanos(self.clock.mono_ns() % spread_ns);
-        tracing::debug!(url, cause, failures, pause_ms = pause.as_millis() as u64, "trying again");
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        if failures > 1 {
+            tracing::warn!(url, cause, failures, pause_ms, "trying again");
+        } else {
+            tracing::debug!(url, cause, failures, pause_ms, "trying again");
+        }
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -188,9 +188,20 @@ fn export(common: &Common, catalogue: &Catalogue, args: &ExportArgs) -> Result<E
     }
     let file = Path::new(&args.series);
     let mut data = if file.is_file() {
+        if args.fill == FillWord::Fetch {
+            return Err(LaunchError::Usage(
+                "--fill fetch is for series of the catalogue; import the file first".into(),
+            ));
+        }
         read_with(file, &ReadOptions::default()).map_err(failed)?
     } else {
         let key: SeriesKey = args.series.parse().map_err(failed)?;
+        if args.fill == FillWord::Fetch {
+            let status = crate::download::fill_in(common, catalogue, &key, span)?;
+            if status != ExitStatus::Clean {
+                return Ok(status);
+            }
+        }
         catalogue.read(&key, span).map_err(failed)?
     };
     let mut filled = 0;

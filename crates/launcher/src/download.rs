@@ -11,7 +11,7 @@ use crate::config::schema::RawHistory;
 use crate::error::LaunchError;
 use crate::{logging, out};
 use clap::{Args, ValueEnum};
-use keel_catalogue::Catalogue;
+use keel_catalogue::{Catalogue, SeriesKey, SeriesKind};
 use keel_history::{
     CacheStats, DataManager, Downloaded, HistoryError, Kind, Market, Patience, Request, RestBases, SourcePolicy, Span,
     VISION_BASE,
@@ -110,14 +110,53 @@ struct Outcome {
 
 /// `launcher download-data`.
 pub fn download(common: &Common, args: &DownloadArgs) -> Result<ExitStatus, LaunchError> {
-    let clock = Clock::system();
+    let requests = requests(args, Clock::system().now_ns())?;
+    let (outcome, folder, status) = carry_out(common, requests)?;
+    tell(common, &folder, &outcome, status)
+}
+
+/// Fetches what the series lacks between its first and its last row in `span` (`--fill fetch`).
+pub(crate) fn fill_in(
+    common: &Common,
+    catalogue: &Catalogue,
+    key: &SeriesKey,
+    span: Span,
+) -> Result<ExitStatus, LaunchError> {
+    let refused = |cause: String| LaunchError::refused("--fill fetch", cause);
+    let data = catalogue.read(key, span).map_err(|error| refused(error.to_string()))?;
+    let (Some(first), Some(last)) = (data.times().first(), data.times().last()) else { return Ok(ExitStatus::Clean) };
+    let span = Span::new(*first, *last + 1);
+    drop(data);
+    let market = match (key.venue.as_str(), key.market.as_str()) {
+        ("binance", "spot") => Market::Spot,
+        ("binance", "um") => Market::Usdm,
+        ("binance", "cm") => Market::Coinm,
+        _ => return Err(refused(format!("{key} is of no venue that data can be fetched from; take --fill forward"))),
+    };
+    let kind = match key.kind {
+        SeriesKind::Bars(interval) => Kind::Klines(interval),
+        SeriesKind::Quotes => Kind::BookTicker,
+        SeriesKind::Trades => Kind::Trades,
+        SeriesKind::AggTrades => Kind::AggTrades,
+        SeriesKind::Funding => Kind::Funding,
+    };
+    let request = Request { market, symbol: key.symbol.clone(), kind, span, source: SourcePolicy::Auto };
+    request.check(Clock::system().now_ns()).map_err(|error| LaunchError::Usage(error.to_string()))?;
+    let (outcome, _, status) = carry_out(common, vec![request])?;
+    match outcome.rows.into_iter().find_map(|row| row.result.err()) {
+        Some(error) => Err(told(&error)),
+        None => Ok(status),
+    }
+}
+
+/// Downloads under a lifecycle of its own.
+fn carry_out(common: &Common, requests: Vec<Request>) -> Result<(Outcome, PathBuf, ExitStatus), LaunchError> {
     let layers = config::load_layers(common, &RunArgs::default())?;
     let raw = layers.to_raw()?;
     let mut log = config::validate(&layers)?.log;
     if !common.debug {
         log.level = log.level.min(tracing::Level::WARN);
     }
-    let requests = requests(args, clock.now_ns())?;
     let folder = Catalogue::of_data_dir(Path::new(&raw.run.data_dir)).root().to_owned();
     let logging = logging::start(&log, None, out::may_colour(common.no_color))?;
     let lifecycle = Lifecycle::start(LifecycleConfig::default()).map_err(|error| LaunchError::start("start", error))?;
@@ -130,10 +169,10 @@ pub fn download(common: &Common, args: &DownloadArgs) -> Result<ExitStatus, Laun
     }
     let status = if ended.errors == 0 { ended.status() } else { ended.finish() };
     let outcome = std::mem::take(&mut *outcome.lock());
-    if let Some(error) = outcome.failed {
-        return Err(told(&error));
+    match outcome.failed {
+        Some(error) => Err(told(&error)),
+        None => Ok((outcome, folder, status)),
     }
-    tell(common, &folder, &outcome, status)
 }
 
 /// What is asked for, by symbol; everything that can be wrong about it without asking anybody is told here.

@@ -106,4 +106,6 @@ pub enum FillWord {
     None,
     /// Flat bars at the last close, without volume
     Forward,
+    /// They are asked for at the venue first, and kept
+    Fetch,
 }
