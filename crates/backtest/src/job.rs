@@ -158,7 +158,10 @@ impl Backtest {
         if let Some(other) = quotes.find(|quote| *quote != first) {
             return Err(BacktestError::QuoteAssets { first, other });
         }
-        let replay = Replay::new(ReplayConfig { has_trades: true, has_log: config.has_log, ..config.replay.clone() }, strategies)?;
+        let replay = Replay::new(
+            ReplayConfig { has_trades: true, has_log: config.has_log, ..config.replay.clone() },
+            strategies,
+        )?;
         Ok(Self {
             replay,
             rows: 0,
@@ -373,6 +376,9 @@ pub fn run(
     }
     let gaps = series.iter().map(|one| one.rows.gaps(&symbol(one.instrument))).collect();
     let mut backtest = Backtest::new(config, strategies)?;
+    if let Some(first) = series.iter().filter_map(|one| one.rows.due(0)).min() {
+        backtest.replay.begin_early(Timestamp::from_ns(first));
+    }
     let begun = cpu_seconds();
     match series {
         [only] => feed_one(&mut backtest, only),
@@ -384,8 +390,11 @@ pub fn run(
 
 fn feed_one(backtest: &mut Backtest, series: &Series<'_>) {
     for at in 0..series.rows.len() {
-        let Some(event) = series.rows.event(at, series.instrument) else { continue };
-        if !backtest.feed(&event) {
+        // Read where it was made: a copy would wait for it.
+        let event = series.rows.event(at, series.instrument);
+        if let Some(event) = &event
+            && !backtest.feed(event)
+        {
             return;
         }
     }
@@ -400,7 +409,9 @@ fn feed_merged(backtest: &mut Backtest, series: &[Series<'_>]) {
         let Some((_, (one, at))) = next.min_by_key(|(due, _)| *due) else { return };
         let event = one.rows.event(*at, one.instrument);
         *at += 1;
-        if event.is_some_and(|event| !backtest.feed(&event)) {
+        if let Some(event) = &event
+            && !backtest.feed(event)
+        {
             return;
         }
     }

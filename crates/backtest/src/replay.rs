@@ -22,6 +22,8 @@ mod l2;
 
 /// Least time a request takes to the venue.
 const WAY_MIN: Duration = Duration::from_micros(1);
+/// Time for the start before the first row of a job.
+const START_TIME: Duration = Duration::from_secs(600);
 /// Most rounds of answers within one event where ways take no time.
 const ROUNDS_MAX: usize = 256;
 
@@ -200,7 +202,7 @@ impl Replay {
             self.begin(at);
         }
         match event {
-            MarketEvent::Bar(bar) if bar.is_closed => return self.feed_bar(bar),
+            MarketEvent::Bar(bar) if bar.is_closed => return self.feed_bar(bar, event),
             MarketEvent::FundingRate(funding) => self.feed_funding(funding),
             _ => {}
         }
@@ -323,6 +325,13 @@ impl Replay {
         let ticks = at.since(self.next_timer).as_nanos() / u128::from(interval);
         let skipped = u64::try_from(ticks).unwrap_or(u64::MAX).saturating_mul(interval);
         self.next_timer = Timestamp::from_ns(self.next_timer.as_ns().saturating_add(skipped));
+    }
+
+    /// Where ways take time: begins so much before the first row that the start is complete when it comes.
+    pub(crate) fn begin_early(&mut self, first: Timestamp) {
+        if self.begun.is_none() && !self.is_instant {
+            self.begin(first.minus(START_TIME));
+        }
     }
 
     /// Trades from flat to flat so far, where they are followed.

@@ -6,22 +6,20 @@ use crate::result::Refusal;
 use crate::trades::exit_reason;
 use keel_engine::Notice;
 use keel_execution::Change;
-use keel_model::{
-    Bar, ClientOrderId, Fill, FundingRate, MarketEvent, Notional, OrderPurpose, OrderType, StrategyId,
-};
+use keel_model::{Bar, ClientOrderId, Fill, FundingRate, MarketEvent, Notional, OrderPurpose, OrderType, StrategyId};
 use keel_risk::HOUSE;
 
 /// Most kinds of refusals that are told apart.
 const REFUSALS_MAX: usize = 32;
 
 impl Replay {
-    /// A closed bar. Orders that are open meet it first: its open at the time of its open, the rest at its close; then the
+    /// A closed bar, which `event` wraps. Orders that are open meet it first: its open at the time of its open, the rest at its close; then the
     /// engine sees it.
-    pub(super) fn feed_bar(&mut self, bar: &Bar) {
+    pub(super) fn feed_bar(&mut self, bar: &Bar, event: &MarketEvent) {
         if !self.desk.is_touch(bar.instrument) {
             // A signal only: the market of this instrument is known better.
             self.run_until(bar.ts_recv.max(self.now));
-            return self.decide_on(&MarketEvent::Bar(*bar));
+            return self.decide_on(event);
         }
         self.run_until(bar.ts_open.max(self.now));
         match self.desk.venue_mut().bar_open(bar) {
@@ -39,7 +37,7 @@ impl Replay {
         }
         self.desk.venue_mut().bar_close(bar);
         self.desk.collect(self.now);
-        self.decide_on(&MarketEvent::Bar(*bar));
+        self.decide_on(event);
     }
 
     fn step_through(&mut self, bar: &Bar) {

@@ -13,7 +13,7 @@ fn perpetual() -> JobConfig {
 }
 
 fn play(job: JobConfig, rows: &[Row], acts: &[Act], on_fill: &[Act]) -> (BacktestResult, Vec<(usize, String)>) {
-    let (script, ears) = Script::new(acts, on_fill);
+    let (script, ears) = Script::following(acts, on_fill);
     let result = on_bars(job, &bars(rows), script);
     (result, heard(&ears))
 }

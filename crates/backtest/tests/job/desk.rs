@@ -209,10 +209,9 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(acts: &[Act], on_fill: &[Act]) -> (Vec<Box<dyn Strategy>>, Heard) {
+    pub fn following(acts: &[Act], on_fill: &[Act]) -> (Vec<Box<dyn Strategy>>, Heard) {
         let heard = Heard::default();
-        let script =
-            Self { acts: acts.to_vec(), on_fill: on_fill.to_vec(), seen: 0, heard: Arc::clone(&heard) };
+        let script = Self { acts: acts.to_vec(), on_fill: on_fill.to_vec(), seen: 0, heard: Arc::clone(&heard) };
         (vec![Box::new(script)], heard)
     }
 

@@ -83,7 +83,7 @@ fn fills_at_the_next_open_are_exact_too() {
     let (mut fast, mut slow, mut position, mut pending) = (closes[0], closes[0], 0i64, 0i64);
     let (mut cash, mut orders) = (1_000_000i128 * 100_000_000, 0u64);
     let mut entry = 0i64;
-    for at in 1..closes.len() {
+    for (at, close) in closes.iter().enumerate().skip(1) {
         let open = columns.open[at];
         if pending != 0 {
             // One unit: cents · 10^6 is the value in 10^-8, and 0.0005 of it the fee.
@@ -96,8 +96,8 @@ fn fills_at_the_next_open_are_exact_too() {
             (position, orders, pending) = (position + pending, orders + 1, 0);
         }
         let was_above = fast > slow;
-        fast = 2.0 / 21.0 * closes[at] + (1.0 - 2.0 / 21.0) * fast;
-        slow = 2.0 / 51.0 * closes[at] + (1.0 - 2.0 / 51.0) * slow;
+        fast = 2.0 / 21.0 * close + (1.0 - 2.0 / 21.0) * fast;
+        slow = 2.0 / 51.0 * close + (1.0 - 2.0 / 51.0) * slow;
         if at >= 50 && position == 0 && fast > slow && !was_above {
             pending = 1;
         } else if at >= 50 && position == 1 && fast < slow && was_above {

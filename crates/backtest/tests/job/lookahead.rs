@@ -71,9 +71,8 @@ fn a_strategy_that_remembers_the_future_of_an_earlier_run_is_caught() {
 fn moments_are_within_the_data_and_the_whole_comes_twice() {
     let bars = walk(1, 10);
     let series = [Series { instrument: ID, rows: Rows::Bars(&bars) }];
-    let minutes = |cuts| -> Vec<u64> {
-        moments(&series, cuts).iter().map(|at| (at - START_NS) / 60_000_000_000).collect()
-    };
+    let minutes =
+        |cuts| -> Vec<u64> { moments(&series, cuts).iter().map(|at| (at - START_NS) / 60_000_000_000).collect() };
     assert_eq!(minutes(4), [2, 4, 6, 8, 10, 10]);
     assert_eq!(minutes(100), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10], "no more cuts than rows");
     assert!(moments(&[], 3).is_empty());

@@ -18,9 +18,10 @@ fn the_venue_refuses_what_the_margin_does_not_cover_but_never_what_reduces() {
         Act::market(3, Side::Buy, "2.000"),
         Act::market(4, Side::Sell, "19.000"),
     ];
-    let (script, ears) = Script::new(&acts, &[]);
+    let (script, ears) = Script::following(&acts, &[]);
     let result = on_bars(job, &bars(&[FLAT; 5]), script);
-    let refused: Vec<usize> = heard(&ears).iter().filter(|(_, what)| what.contains("rejected")).map(|it| it.0).collect();
+    let refused: Vec<usize> =
+        heard(&ears).iter().filter(|(_, what)| what.contains("rejected")).map(|it| it.0).collect();
     assert_eq!(refused, [1, 3], "{:?}", heard(&ears));
     assert_eq!((result.fills, result.final_position.unwrap().to_string().as_str()), (2, "0.000"));
     assert_eq!(result.final_balance, money("998.1"), "only fees: 2 · 1900 · 0.0005");
@@ -33,7 +34,7 @@ fn an_account_that_is_used_up_is_closed_by_the_venue_and_the_run_ends() {
     job.replay.sim.leverage_max = 50;
     let crash = (10_000, 10_000, 9_000, 9_000, 1_000_000_000);
     let acts = [Act::market(1, Side::Buy, "400.000"), Act::market(3, Side::Buy, "1.000")];
-    let (script, ears) = Script::new(&acts, &[]);
+    let (script, ears) = Script::following(&acts, &[]);
     let result = on_bars(job, &bars(&[FLAT, FLAT, crash, FLAT, FLAT]), script);
     assert_eq!(result.liquidated_ns, Some(START_NS + 180_000_000_000));
     assert_eq!((result.rows, result.final_balance.to_string().as_str()), (3, "0.00000000"));
@@ -58,7 +59,7 @@ fn funding_is_paid_by_longs_when_the_rate_is_positive_and_before_the_bar_of_the_
     ];
     let mut job = config(InstrumentKind::LinearPerpetual);
     job.replay.sim.fees = keel_sim::FeeModel::FREE;
-    let (script, _) = Script::new(&[Act::market(1, Side::Buy, "10.000")], &[]);
+    let (script, _) = Script::following(&[Act::market(1, Side::Buy, "10.000")], &[]);
     let result = run(job, &series, script, &|| 0.0).unwrap();
     // Bought on the first close, after the funding of that moment; then −1000 · 0.001 + 1000 · 0.002.
     assert_eq!((result.funding, result.final_balance), (money("1"), money("1000001")));
@@ -74,7 +75,7 @@ fn spot_stays_spot_what_is_not_there_is_not_sold() {
         Act::market(2, Side::Buy, "5.000"),
         Act { purpose: keel_model::OrderPurpose::Exit, ..Act::market(3, Side::Sell, "4.000") },
     ];
-    let (script, ears) = Script::new(&acts, &[]);
+    let (script, ears) = Script::following(&acts, &[]);
     let result = on_bars(job, &bars(&[FLAT; 4]), script);
     assert_eq!((result.orders, result.orders_denied, result.fills), (2, 1, 2), "{:?}", heard(&ears));
     // Fees in what is received: 0.0025 BTC, 0.2 USDT.

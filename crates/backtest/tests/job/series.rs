@@ -35,7 +35,8 @@ fn hours(rows: usize) -> BarColumns {
     let mut columns = BarColumns::new(Interval::Seconds(180), 2, 3);
     for at in 0..rows {
         columns.ts_open_ns.push(START_NS + at as u64 * 180_000_000_000);
-        for column in [&mut columns.open, &mut columns.high, &mut columns.low, &mut columns.close, &mut columns.volume] {
+        for column in [&mut columns.open, &mut columns.high, &mut columns.low, &mut columns.close, &mut columns.volume]
+        {
             column.push(10_000);
         }
     }
@@ -59,8 +60,20 @@ fn instruments_and_lengths_are_merged_by_time_the_shorter_bar_first_at_the_same_
     ];
     let result = run(config_of(&both), &series, vec![Box::new(listener)], &|| 0.0).unwrap();
     let expected = [
-        (0, 1, 1), (1, 1, 1), (0, 1, 2), (1, 1, 2), (0, 1, 3), (1, 1, 3), (0, 3, 3),
-        (0, 1, 4), (1, 1, 4), (0, 1, 5), (1, 1, 5), (0, 1, 6), (1, 1, 6), (0, 3, 6),
+        (0, 1, 1),
+        (1, 1, 1),
+        (0, 1, 2),
+        (1, 1, 2),
+        (0, 1, 3),
+        (1, 1, 3),
+        (0, 3, 3),
+        (0, 1, 4),
+        (1, 1, 4),
+        (0, 1, 5),
+        (1, 1, 5),
+        (0, 1, 6),
+        (1, 1, 6),
+        (0, 3, 6),
     ];
     assert_eq!(*heard.lock().unwrap(), expected);
     assert_eq!((result.rows, result.positions.len(), result.final_position), (14, 2, None));
@@ -184,12 +197,16 @@ fn trades_alone_are_a_market_too() {
         trades.quantity.push(500);
         trades.is_sell.push(false);
     }
-    let mut job = config(InstrumentKind::LinearPerpetual);
-    job.replay.engine.has_trade_prices = true;
     // Bars are built of the trades; the first closes with the trade after a minute.
-    let (script, _) = Script::new(&[Act::limit(1, Side::Buy, "0.800", "99.85"), Act::market(2, Side::Sell, "0.800")], &[]);
-    let series = [Series { instrument: ID, rows: Rows::Trades(&trades) }];
-    let result = run(job, &series, script, &|| 0.0).unwrap();
-    let fills: Vec<String> = result.log.fills.iter().map(|(_, it)| format!("{:?} {} at {}", it.side, it.quantity, it.price)).collect();
-    assert_eq!(fills, ["Buy 0.500 at 99.85", "Sell 0.800 at 100.20"], "half of it was traded, through the price");
+    let fills = |act: Act| -> Vec<String> {
+        let mut job = config(InstrumentKind::LinearPerpetual);
+        job.replay.engine.has_trade_prices = true;
+        let (script, _) = Script::following(&[act], &[]);
+        let series = [Series { instrument: ID, rows: Rows::Trades(&trades) }];
+        let result = run(job, &series, script, &|| 0.0).unwrap();
+        result.log.fills.iter().map(|(_, it)| format!("{:?} {} at {}", it.side, it.quantity, it.price)).collect()
+    };
+    let through = fills(Act::limit(1, Side::Buy, "0.800", "99.85"));
+    assert_eq!(through, ["Buy 0.500 at 99.85"], "no more than was traded, through the price");
+    assert_eq!(fills(Act::market(2, Side::Sell, "0.800")), ["Sell 0.800 at 100.20"]);
 }
