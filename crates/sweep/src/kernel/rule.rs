@@ -41,7 +41,8 @@ pub enum Rule {
         /// Upper threshold, 0 to 100.
         overbought: f64,
     },
-    /// Long from a close above the upper band until one below the middle; short the other way round.
+    /// Long from a close above the upper band until one below the middle; short the other way round, but not in the bar that
+    /// leaves.
     Bollinger {
         /// Bars of the bands.
         period: usize,
@@ -82,6 +83,8 @@ pub struct Signals {
     pub short_exit: Test,
     /// The first bar at which the series say something.
     pub first: usize,
+    /// May the bar that leaves by its signal enter the other side?
+    pub can_reverse: bool,
 }
 
 const fn when(above: Series, below: Series) -> Test {
@@ -95,7 +98,7 @@ impl Rule {
         let cross = |fast: Series, slow: Series, first: usize| {
             let up = when(fast, slow);
             let down = Test { is_negated: true, ..up };
-            Signals { long: up, long_exit: down, short: down, short_exit: up, first }
+            Signals { long: up, long_exit: down, short: down, short_exit: up, first, can_reverse: true }
         };
         match *self {
             Self::SmaCross { fast, slow } => cross(Series::Sma(fast), Series::Sma(slow), fast.max(slow) - 1),
@@ -105,12 +108,12 @@ impl Rule {
                 let (up, down) = (when(fast, slow), when(slow, fast));
                 let not = |test: Test| Test { is_negated: !test.is_negated, ..test };
                 let up = if is_long_at_equal { not(down) } else { up };
-                Signals { long: up, long_exit: not(up), short: not(up), short_exit: up, first }
+                Signals { long: up, long_exit: not(up), short: not(up), short_exit: up, first, can_reverse: true }
             }
             Self::Rsi { period, oversold, overbought } => {
                 let rsi = Series::Rsi(period);
                 let (low, high) = (when(Series::constant(oversold), rsi), when(rsi, Series::constant(overbought)));
-                Signals { long: low, long_exit: high, short: high, short_exit: low, first: period }
+                Signals { long: low, long_exit: high, short: high, short_exit: low, first: period, can_reverse: true }
             }
             Self::Bollinger { period, width } => {
                 let band = |deviations: f64| Series::band(period, deviations);
@@ -120,6 +123,7 @@ impl Rule {
                     short: when(band(-width), Series::Close),
                     short_exit: when(Series::Close, band(0.0)),
                     first: period - 1,
+                    can_reverse: false,
                 }
             }
             Self::Breakout { entry, exit } => Signals {
@@ -128,6 +132,7 @@ impl Rule {
                 short: when(Series::Lowest(entry), Series::Close),
                 short_exit: when(Series::Close, Series::Highest(exit)),
                 first: entry.max(exit),
+                can_reverse: true,
             },
         }
     }

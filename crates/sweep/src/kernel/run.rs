@@ -237,6 +237,7 @@ struct Row {
     stop: f64,
     stop_at: Option<usize>,
     target: f64,
+    can_reverse: bool,
 }
 
 struct Part<'a> {
@@ -300,7 +301,8 @@ impl<'a> Part<'a> {
             };
             let stop_at = lane.stop_at.map(|series| bank.series(series)).transpose()?;
             let first = signals.first.max(trade_from);
-            rows.push(Row { long, rest, first, stop: lane.stop, stop_at, target: lane.target });
+            let Lane { stop, target, .. } = *lane;
+            rows.push(Row { long, rest, first, stop, stop_at, target, can_reverse: signals.can_reverse });
         }
         let general = lanes.iter().filter(|lane| !lane.is_short_way).count();
         let mut groups: Vec<Range<usize>> = Vec::new();
@@ -371,7 +373,8 @@ impl<'a> Part<'a> {
         let has_short = self.terms.sides == Sides::LongShort;
         for row in 0..self.general {
             let (start, off) = self.begin(row, from);
-            let Row { long, rest: [long_exit, short, short_exit], first, stop, stop_at, target } = self.rows[row];
+            let Row { long, rest: [long_exit, short, short_exit], first, stop, stop_at, target, can_reverse } =
+                self.rows[row];
             if from + prices.bars <= first {
                 let cash = self.accounts[row].cash;
                 cross::end_days((cash, 0.0), &mut self.diaries[row], prices, &mut 0, prices.bars);
@@ -387,7 +390,7 @@ impl<'a> Part<'a> {
             };
             clear_below(&mut signals.long, off);
             clear_below(&mut signals.short, off);
-            let exits = Exits { stop, stop_at: stop_at.map(|at| &self.bank.tiles[at]), target };
+            let exits = Exits { stop, stop_at: stop_at.map(|at| &self.bank.tiles[at]), target, can_reverse };
             walk::step(&mut self.accounts[row], &mut self.diaries[row], &signals, start, exits, prices);
         }
     }

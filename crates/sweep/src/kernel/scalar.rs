@@ -103,13 +103,23 @@ struct Decided {
     stop_at: Option<f64>,
 }
 
-fn trade(books: &mut Books, terms: &Terms, decided: Decided, price: f64, (stop, target): (f64, f64)) {
+fn trade(
+    books: &mut Books,
+    terms: &Terms,
+    decided: Decided,
+    price: f64,
+    (stop, target, can_reverse): (f64, f64, bool),
+) {
     let exits = (stop, decided.stop_at, target);
     let (buy, sell) = (price * (1.0 + terms.slippage), price * (1.0 - terms.slippage));
+    let was_held = books.quantity != 0.0;
     if books.quantity > 0.0 && decided.long_exit {
         books.leave(terms, sell);
     } else if books.quantity < 0.0 && decided.short_exit {
         books.leave(terms, buy);
+    }
+    if was_held && books.quantity == 0.0 && !can_reverse {
+        return;
     }
     if books.quantity == 0.0 && decided.long {
         books.enter(terms, buy, 1.0, exits);
@@ -135,7 +145,7 @@ pub fn run(bars: &Bars, stretch: Stretch, combination: &Combination, terms: &Ter
         Live::new(signals.short_exit)?,
     ];
     let first = signals.first.max(stretch.trade_from - stretch.from);
-    let exits = (combination.stop, combination.target);
+    let exits = (combination.stop, combination.target, signals.can_reverse);
     let mut stop_at = combination.stop_at.map(Stream::new).transpose()?;
     let mut books = Books { cash: terms.cash, peak: terms.cash, fall: 1.0, ..Books::default() };
     let (mut was_long, mut was_short, mut day_equity) = (false, false, terms.cash);

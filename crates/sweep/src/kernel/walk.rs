@@ -90,6 +90,8 @@ pub struct Exits<'a> {
     pub stop_at: Option<&'a Tile>,
     /// Share of the entry price for the position; 0: none.
     pub target: f64,
+    /// May the bar that leaves by its signal enter the other side?
+    pub can_reverse: bool,
 }
 
 /// Prices of stop and target of a position of `side` that was entered at `entry`, not a number where there is none;
@@ -176,7 +178,7 @@ impl Walk<'_> {
             (FillAt::NextOpen, 0) => self.diary.stop_before,
             (FillAt::NextOpen, _) => tile[bar - 1],
         };
-        let Exits { stop, stop_at, target } = self.exits;
+        let Exits { stop, stop_at, target, .. } = self.exits;
         let at = stop_at.map(decided);
         (self.diary.stop, self.diary.target) = levels(&self.prices.terms, (stop, at, target), side, price);
     }
@@ -232,8 +234,8 @@ impl Walk<'_> {
         };
         // Stopped out in the bar of its entry: its close was never held.
         let is_alive = self.pass(bar.max(self.path));
-        // The open of that bar is over.
-        let is_over = stopped.is_some() && is_open_fill;
+        // After a stop the open of that bar is over; after a signal it may be that nothing is entered in that bar.
+        let is_over = if stopped.is_some() { is_open_fill } else { !self.exits.can_reverse };
         (is_alive && self.leave(price)).then_some(bar + usize::from(is_over))
     }
 }
