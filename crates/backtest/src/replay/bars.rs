@@ -13,8 +13,8 @@ use keel_risk::HOUSE;
 const REFUSALS_MAX: usize = 32;
 
 impl Replay {
-    /// A closed bar, which `event` wraps. Orders that are open meet it first: its open at the time of its open, the rest at its close; then the
-    /// engine sees it.
+    /// A closed bar, which `event` wraps. Orders that are open meet it first: its open at the time of its open, the rest at
+    /// its close; then the engine sees it.
     pub(super) fn feed_bar(&mut self, bar: &Bar, event: &MarketEvent) {
         if !self.desk.is_touch(bar.instrument) {
             // A signal only: the market of this instrument is known better.
