@@ -219,7 +219,7 @@ impl Carry {
 
     fn markets(&self, ctx: &Context<'_>) -> Option<Markets> {
         let of = |id| {
-            let book = ctx.book(id)?;
+            let book = ctx.fresh_book(id)?;
             Some((book.best_bid()?.price, book.best_ask()?.price))
         };
         Some(Markets { spot: of(self.spot)?, perpetual: of(self.perpetual)? })

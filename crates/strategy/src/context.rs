@@ -11,9 +11,13 @@ use keel_model::{
     Notional, Oco, OrderIntent, OrderPurpose, OrderType, ParentId, ParentPlan, Portfolio, Position, Price, Quantity,
     Side, StrategyId, Timestamp, TradingState, Twap,
 };
+use std::time::Duration;
 
 /// The most requests of one call. What exceeds it is refused and counted in [`StrategyRequest::Overflow`].
 pub const REQUESTS_MAX: usize = 256;
+
+/// Prices without news for longer than this are no ground for an order; the default of `risk.reference_age_max_ms`.
+pub const FRESH: Duration = Duration::from_secs(10);
 
 /// Decimal places of a quantity that is worked out from a value, before it is rounded down to the lot step.
 const QUOTIENT_SCALE: u8 = 10;
@@ -201,6 +205,13 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn book(&self, id: InstrumentId) -> Option<&'a OrderBook> {
         self.lent.books.get(id.index()).filter(|book| book.is_live())
+    }
+
+    /// The order book as [`Self::book`], while its last news is not older than [`FRESH`]: what may be decided on between
+    /// quotes, as on a timer. Risk would deny orders on older prices.
+    #[must_use]
+    pub fn fresh_book(&self, id: InstrumentId) -> Option<&'a OrderBook> {
+        self.book(id).filter(|book| self.lent.now.since(book.ts_recv()) < FRESH)
     }
 
     /// What this system, all its strategies together, has bought and sold of an instrument. What the account held

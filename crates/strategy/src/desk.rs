@@ -227,9 +227,15 @@ impl Desk {
         self.fill_what_is_reached(strategy);
     }
 
-    /// The engine's timer, `ms` milliseconds later.
+    /// The engine's timer, `ms` milliseconds later, while quotes come in that change nothing.
     pub fn timer(&mut self, strategy: &mut dyn Strategy, ms: u64) {
         self.now = self.now.plus(Duration::from_millis(ms));
+        for book in &mut self.books {
+            if let (Some(bid), Some(ask)) = (book.best_bid(), book.best_ask()) {
+                let (instrument, ts_event, ts_recv) = (book.instrument(), Timestamp::ZERO, self.now);
+                book.apply_top(&TopOfBook { instrument, ts_event, ts_recv, update_id: 0, bid, ask }).unwrap();
+            }
+        }
         self.call(strategy, |strategy, ctx| strategy.on_timer(ctx));
         self.fill_what_is_reached(strategy);
     }

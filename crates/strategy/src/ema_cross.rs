@@ -294,7 +294,9 @@ impl Strategy for EmaCross {
     }
 
     fn on_timer(&mut self, ctx: &mut Context<'_>) {
-        self.act(ctx);
+        if ctx.fresh_book(self.instrument).is_some() {
+            self.act(ctx);
+        }
     }
 }
 

@@ -241,7 +241,7 @@ impl Grid {
     }
 
     fn market(&self, ctx: &Context<'_>) -> Option<(Price, Price)> {
-        let book = ctx.book(self.instrument)?;
+        let book = ctx.fresh_book(self.instrument)?;
         Some((book.best_bid()?.price, book.best_ask()?.price))
     }
 

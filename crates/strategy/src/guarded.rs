@@ -81,7 +81,7 @@ impl Guarded {
             (self.closing, self.order) = (None, None);
             return;
         };
-        let best = ctx.book(self.instrument).and_then(|book| match side {
+        let best = ctx.fresh_book(self.instrument).and_then(|book| match side {
             Side::Sell => book.best_bid(),
             Side::Buy => book.best_ask(),
         });

@@ -406,7 +406,7 @@ impl Trader {
     }
 
     fn market(&self, ctx: &Context<'_>) -> Option<Market> {
-        let book = ctx.book(self.instrument)?;
+        let book = ctx.fresh_book(self.instrument)?;
         Some(Market { bid: book.best_bid()?.price, ask: book.best_ask()?.price })
     }
 

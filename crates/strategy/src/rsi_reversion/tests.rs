@@ -184,3 +184,16 @@ fn what_fees_in_coins_leave_in_the_books_is_not_held_for_ever() {
     }
     assert_eq!(desk.fills.len(), 6);
 }
+
+#[test]
+fn between_bars_without_quotes_it_asks_for_nothing() {
+    let (mut desk, mut strategy) = (Desk::new("0", "100000"), strategy(&Params::new()));
+    let price = go(&mut desk, strategy.as_mut(), 60_000.0, -20.0, 4);
+    let asked = desk.submits.len();
+    desk.now = desk.now.plus(Duration::from_secs(60));
+    desk.call(strategy.as_mut(), |strategy, ctx| {
+        assert!(ctx.book(ID).is_some() && ctx.fresh_book(ID).is_none());
+        strategy.on_timer(ctx);
+    });
+    assert_eq!((desk.submits.len(), desk.cancels), (asked, 0), "{price}");
+}
