@@ -19,6 +19,10 @@ use std::time::Duration;
 
 /// A request takes at least this long to the venue of a recording and back, as in paper.
 const RECORDING_WAY: Duration = Duration::from_millis(1);
+/// Places of the quantity step where nothing is set and the data has fewer.
+const LOT_PLACES_MIN: u8 = 6;
+/// Places of price and quantity together that the simulated venue computes with.
+const PLACES_MAX: u8 = 16;
 /// What the simulated venue remembers of each kind.
 const HISTORY_MAX: usize = 1_024;
 /// Number of the account in order ids; a backtest sends none anywhere.
@@ -168,7 +172,9 @@ fn instrument(config: &Config, symbol: &str, data: &[&Dataset]) -> Result<Instru
     })
     .ok_or_else(|| LaunchError::refused("data", format!("{symbol} has no prices; add bars, quotes or trades of it")))?;
     let step = |places: u8| Quantity::new(1, places).unwrap_or(Quantity::from_int(1));
-    let lot = settings.lot.unwrap_or_else(|| step(quantity_places));
+    // Volumes are often round; orders need not be. Price and quantity together have at most 16 places.
+    let lot_places = quantity_places.max(LOT_PLACES_MIN).min(PLACES_MAX.saturating_sub(price_places));
+    let lot = settings.lot.unwrap_or_else(|| step(lot_places));
     Ok(Instrument {
         id: InstrumentId::default(),
         symbol: Symbol::new(symbol).map_err(|error| LaunchError::refused("data", error))?,

@@ -18,9 +18,9 @@ pub struct BacktestSettings {
     pub balance_quote: Notional,
     /// Of each base asset at the start.
     pub balance_base: Notional,
-    /// Price step; `None`: the last decimal place of the data.
+    /// Price step; `None`: told by the data.
     pub tick: Option<Price>,
-    /// Quantity step; `None`: the last decimal place of the data.
+    /// Quantity step; `None`: told by the data.
     pub lot: Option<Quantity>,
     /// Least value of an order; zero: none.
     pub notional_min: Notional,

@@ -296,7 +296,7 @@ schema! {
         balance_base: String = "\"0\"", Kind::Decimal("0", "1000000000000");
         /// Price step; 0: the last decimal place of the data.
         tick_quote: String = "\"0\"", Kind::Decimal("0", "1000000");
-        /// Quantity step; 0: the last decimal place of the data.
+        /// Quantity step; 0: the sixth decimal place, or the last of the data where that is finer.
         lot_base: String = "\"0\"", Kind::Decimal("0", "1000000");
         /// Least value of an order; 0: none.
         notional_min_quote: String = "\"0\"", Kind::Decimal("0", "1000000");
