@@ -507,10 +507,9 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for verb in ["doctor"] {
-            assert!(!help.contains(&format!("\n  {verb}")), "{verb} is in the help");
-        }
+        assert!(!help.contains("\n  doctor"), "doctor is in the help");
         for verb in [
+            "download-data",
             "run",
             "check",
             "venue",
