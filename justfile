@@ -111,3 +111,7 @@ browser:
 # Keel beside NautilusTrader, backtesting.py, vectorbt and hftbacktest on the same files, answers checked; `small` or `full`.
 peers SIZE="":
     bash bench/peers/run.sh {{SIZE}}
+
+# Speed of the exact engine on bars and quotes, and what an order costs; FOLDER holds the golden files, if they are there.
+bench-golden FOLDER="":
+    KEEL_GOLDEN={{FOLDER}} cargo bench -p keel-backtest --bench golden

@@ -190,7 +190,12 @@ impl Engine {
         self.after_depth(snapshot.instrument, result, out);
     }
 
-    pub(super) fn after_depth(&mut self, instrument: InstrumentId, result: Result<Applied, BookError>, out: &mut Outbox) {
+    pub(super) fn after_depth(
+        &mut self,
+        instrument: InstrumentId,
+        result: Result<Applied, BookError>,
+        out: &mut Outbox,
+    ) {
         match result {
             Ok(Applied::Yes) => self.quote(instrument),
             Ok(Applied::Outdated) => return,

@@ -4,7 +4,8 @@ use super::Engine;
 use crate::digest::{self, Bag, Named, Part, StateDigest};
 use keel_execution::Order;
 use keel_model::{
-    Asset, CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Quantity, Side, StatusSnapshot,
+    Asset, CancelOrder, InstrumentId, Notional, OpenOrderView, OrderPurpose, PositionView, Price, Quantity, Side,
+    StatusSnapshot,
 };
 use keel_risk::RiskSnapshot;
 use sha2::{Digest, Sha256};
