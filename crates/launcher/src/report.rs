@@ -57,9 +57,7 @@ pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitStatus, LaunchEr
         Some(path) => {
             let saved = read_saved(path)?;
             let mut run = saved.run;
-            if args.html.is_some() || !args.data.is_empty() {
-                run.prices = market::load(&args.data, &saved.markets, path)?;
-            }
+            run.prices = market::load(&args.data, &saved.markets, path)?;
             run
         }
         None => from_database::run(common, args)?,

@@ -75,19 +75,13 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
     let profit = last - run.start_equity;
     let days = length_days(run);
     let has_length = run.end_ns > run.start_ns;
-    let closed_volume = || run.trades.iter().map(|trade| trade.quantity * (trade.entry_price + trade.exit_price)).sum();
-    let volume: f64 = run.volume.unwrap_or_else(closed_volume);
-    let fees = run.fees.unwrap_or_else(|| run.trades.iter().map(|trade| trade.fees).sum());
-    let equity: Vec<f64> = run.equity.iter().map(|point| point.equity).filter(|it| it.is_finite()).collect();
-    let gross: f64 = run.trades.iter().map(|trade| trade.profit + trade.fees).filter(|it| *it > 0.0).sum();
-    let stakes: Vec<f64> = run.trades.iter().map(Trade::stake).collect();
     // Nobody's minute is a day.
     let a_day = |value: f64| ratio(value, days).filter(|_| days >= 1.0);
     let time = |ns: i64| Some(seconds(ns)).filter(|_| has_length);
     let money = |key, label, value, convention| figure(key, label, Unit::Money, value, convention);
     let share = |key, label, value, convention| figure(key, label, Unit::Share, value, convention);
     let count_of = |count: Option<u64>| count.and_then(|count| usize::try_from(count).ok()).and_then(number);
-    vec![
+    let mut figures = vec![
         figure("from", "From", Unit::Time, time(run.start_ns), "first event, UTC"),
         figure("to", "To", Unit::Time, time(run.end_ns), "last event, UTC"),
         figure("duration_s", "Duration", Unit::Seconds, Some(days * 86_400.0).filter(|_| has_length), "to − from"),
@@ -116,6 +110,23 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
             "closed trades/days, from one day on",
         ),
         figure("open_positions", "Open positions", Unit::Count, number(run.open.len()), "at the end"),
+    ];
+    figures.extend(activity(parts));
+    figures
+}
+
+/// How much was traded, what it cost, and how much of the account was in the market.
+fn activity(parts: &Parts<'_>) -> Vec<Figure> {
+    let run = parts.run;
+    let closed_volume = || run.trades.iter().map(|trade| trade.quantity * (trade.entry_price + trade.exit_price)).sum();
+    let volume: f64 = run.volume.unwrap_or_else(closed_volume);
+    let fees = run.fees.unwrap_or_else(|| run.trades.iter().map(|trade| trade.fees).sum());
+    let equity: Vec<f64> = run.equity.iter().map(|point| point.equity).filter(|it| it.is_finite()).collect();
+    let gross: f64 = run.trades.iter().map(|trade| trade.profit + trade.fees).filter(|it| *it > 0.0).sum();
+    let stakes: Vec<f64> = run.trades.iter().map(Trade::stake).collect();
+    let money = |key, label, value, convention| figure(key, label, Unit::Money, value, convention);
+    let share = |key, label, value, convention| figure(key, label, Unit::Share, value, convention);
+    vec![
         money("avg_stake", "Average stake", mean(&stakes), "mean of quantity·entry price"),
         money("volume", "Trade volume", Some(volume), "Σ quantity·price of what was bought and sold"),
         figure(

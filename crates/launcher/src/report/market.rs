@@ -27,7 +27,7 @@ pub(crate) fn load(named: &[DataArg], of_run: &[MarketFile], run: &Path) -> Resu
     for market in of_run {
         let Some(path) = found(&market.path, run) else {
             out::note(&format!(
-                "warning: {} is not there: no chart of {}; name it with --data {}=FILE",
+                "warning: {} is not there: no chart and no market change of {}; name it with --data {}=FILE",
                 market.path, market.instrument, market.instrument
             ));
             continue;
