@@ -80,6 +80,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "keel-gateway",
             "keel-backtest",
             "keel-control",
+            "keel-observe",
             "keel-report",
             "keel-sweep",
             "keel-catalogue",

@@ -11,7 +11,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+mod text;
+mod trim;
 mod wide;
+use text::{write_ascii, write_decimal};
+use trim::trim;
 use wide::mul_div;
 
 /// The most decimal places a [`Price`] or [`Quantity`] can have.
@@ -157,39 +161,6 @@ fn parse_i128(text: &[u8], scale_max: u8) -> Result<(i128, u8), NumberError> {
     Ok((if negative { -mantissa } else { mantissa }, scale))
 }
 
-/// Removes trailing zeros after the point.
-#[inline]
-const fn trim(mut mantissa: i128, mut scale: u8) -> (i128, u8) {
-    const EIGHT: i128 = 100_000_000;
-    // Division of 128 bits is slow: eight zeros at once until 64 bits suffice.
-    while mantissa as i64 as i128 != mantissa {
-        if scale >= 8 && mantissa % EIGHT == 0 {
-            mantissa /= EIGHT;
-            scale -= 8;
-        } else if scale > 0 && mantissa % 10 == 0 {
-            mantissa /= 10;
-            scale -= 1;
-        } else {
-            return (mantissa, scale);
-        }
-    }
-    trim_narrow(mantissa as i64, scale)
-}
-
-/// As [`trim`], within 64 bits.
-#[inline]
-const fn trim_narrow(mut mantissa: i64, mut scale: u8) -> (i128, u8) {
-    while scale >= 8 && mantissa % 100_000_000 == 0 {
-        mantissa /= 100_000_000;
-        scale -= 8;
-    }
-    while scale > 0 && mantissa % 10 == 0 {
-        mantissa /= 10;
-        scale -= 1;
-    }
-    (mantissa as i128, scale)
-}
-
 /// Compares `a·10^-sa` with `b·10^-sb` exactly; never overflows.
 fn cmp_wide(a: i128, sa: u8, b: i128, sb: u8) -> Ordering {
     if sa == sb {
@@ -209,72 +180,6 @@ fn cmp_wide(a: i128, sa: u8, b: i128, sb: u8) -> Ordering {
         None => Ordering::Greater,
     };
     if flipped { ordering.reverse() } else { ordering }
-}
-
-/// Digits, a point and a sign of the longest number.
-const TEXT_LENGTH_MAX: usize = 42;
-
-#[allow(clippy::indexing_slicing, reason = "every index is below the buffer's fixed length by construction")]
-fn write_decimal(f: &mut fmt::Formatter<'_>, mantissa: i128, scale: u8) -> fmt::Result {
-    let mut text = [b'0'; TEXT_LENGTH_MAX];
-    let mut at = text.len();
-    let (mut wide, mut written) = (mantissa.unsigned_abs(), 0u8);
-    // Nineteen digits at a time, so that most numbers are divided in 64 bits alone.
-    loop {
-        let is_last = wide <= u128::from(u64::MAX);
-        let (mut part, count) = if is_last {
-            (wide as u64, 0)
-        } else {
-            let part = (wide % PART) as u64;
-            wide /= PART;
-            (part, 19)
-        };
-        let mut done = 0;
-        while done < count || (is_last && (part > 0 || written <= scale)) {
-            if written == scale && scale > 0 {
-                at -= 1;
-                text[at] = b'.';
-            }
-            at -= 1;
-            text[at] = b'0' + (part % 10) as u8;
-            part /= 10;
-            (done, written) = (done + 1, written + 1);
-        }
-        if is_last {
-            break;
-        }
-    }
-    f.pad_integral(mantissa >= 0, "", std::str::from_utf8(&text[at..]).map_err(|_| fmt::Error)?)
-}
-
-/// Ten to the nineteenth: what a part of a number that is divided in 64 bits is below.
-const PART: u128 = 10_000_000_000_000_000_000;
-
-/// Writes `mantissa·10^-scale` as ASCII into `out` without allocating; returns the number of bytes, or `None` when it does not fit.
-#[inline]
-#[allow(clippy::indexing_slicing, reason = "every index is below the buffer's fixed length by construction")]
-fn write_ascii(mantissa: i64, scale: u8, out: &mut [u8]) -> Option<usize> {
-    let mut digits = [0u8; 24];
-    let mut at = digits.len();
-    let mut rest = mantissa.unsigned_abs();
-    let mut written = 0u8;
-    while rest > 0 || written <= scale {
-        if written == scale && scale > 0 {
-            at -= 1;
-            digits[at] = b'.';
-        }
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        written += 1;
-    }
-    if mantissa < 0 {
-        at -= 1;
-        digits[at] = b'-';
-    }
-    let text = &digits[at..];
-    out.get_mut(..text.len())?.copy_from_slice(text);
-    Some(text.len())
 }
 
 macro_rules! narrow {
