@@ -85,6 +85,10 @@ cargo-mutants *ARGS:
 indicators-long BARS="10000000":
     KEEL_BARS={{BARS}} cargo test --release -p keel-marketdata --test ta_lib_long
 
+# Market making on ten million L2 rows with a queue model; the answers of hftbacktest are checked.
+bench-l2:
+    cargo bench -p keel-backtest --bench l2
+
 bench-indicators BARS="10000000":
     cargo bench -p keel-marketdata --bench indicators -- {{BARS}}
 
