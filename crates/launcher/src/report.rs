@@ -36,7 +36,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "[SYMBOL=]FILE", value_parser = DataArg::parse, conflicts_with = "returns")]
     pub data: Vec<DataArg>,
     /// Of a run in the database: what the account began with; without it there are no returns
-    #[arg(long, value_name = "AMOUNT", value_parser = balance, conflicts_with_all = ["returns", "file"])]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true, value_parser = balance, conflicts_with_all = ["returns", "file"])]
     pub start_balance: Option<f64>,
     /// Of a run in the database: which bot, as `database status` numbers it [default: the newest]
     #[arg(long, value_name = "N", conflicts_with_all = ["returns", "file"])]

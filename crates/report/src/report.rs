@@ -66,10 +66,11 @@ impl Report {
             if value <= 0.0 && ruined.is_none() {
                 ruined = Some(*date);
             }
-            EquityPoint { ts_ns: crate::rolling::end_of(*date), equity: value }
+            // The last instant of the day, not the first of the next.
+            EquityPoint { ts_ns: crate::rolling::end_of(*date) - 1, equity: value }
         });
         let equity: Vec<EquityPoint> = equity.collect();
-        let start_ns = equity.first().map_or(0, |point| point.ts_ns.saturating_sub(DAY_NS));
+        let start_ns = equity.first().map_or(0, |point| point.ts_ns.saturating_sub(DAY_NS - 1));
         let end_ns = equity.last().map_or(0, |point| point.ts_ns);
         let kind = "returns".to_owned();
         let run = Run { title, kind, start_ns, end_ns, start_equity: 1.0, equity, ..Run::default() };
