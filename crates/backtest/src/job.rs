@@ -197,8 +197,8 @@ impl Backtest {
         let now = event.ts_recv().as_ns();
         self.rows += 1;
         self.last_ns = now;
-        // What is stamped exactly at midnight, such as the last bar of a day, belongs to the day that ends.
-        if now > self.day_end {
+        // Midnight is the first instant of a day, here as in the report.
+        if now >= self.day_end {
             self.turn_day(now);
         }
         self.replay.feed(event);
@@ -216,7 +216,7 @@ impl Backtest {
             return;
         }
         let equity = self.replay.equity().map_or(f64::NAN, Notional::to_f64);
-        while now > self.day_end {
+        while now >= self.day_end {
             self.daily.ts_ns.push(self.day_end);
             self.daily.equity.push(equity);
             self.day_end += DAY_NS;
