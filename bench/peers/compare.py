@@ -54,7 +54,7 @@ def row(job, unit, count, keel, theirs):
             wrong.append(f"{job}: {name}")
         rate = count / seconds if seconds > 0 else 0
         shown.append(f"{name:<26} {seconds:>10.4f} CPU s {rate:>16,.0f} {unit}/s  {'answer right' if is_right else 'WRONG ANSWER: no time'}")
-    ratio = f"{theirs[1] / keel[1]:,.0f} ×" if keel[2] and theirs[2] else "void"
+    ratio = f"{theirs[1] / keel[1]:,.1f} ×" if keel[2] and theirs[2] else "void"
     print(f"{job}\n  {shown[0]}\n  {shown[1]}\n  Keel is {ratio}", flush=True)
 
 
