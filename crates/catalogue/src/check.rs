@@ -147,18 +147,26 @@ pub fn check(raw: &Raw, options: &CheckOptions) -> Report {
     order(data, &place, &mut report);
     if let Dataset::Bars(bars) = data {
         report.zero_volume = bars.volume.iter().filter(|volume| **volume == 0).count() as u64;
-        let length = bars.interval.length_ns();
-        for (at, (open, next)) in times.iter().zip(times.iter().skip(1)).enumerate() {
-            let end = bars.interval.close_ns(*open);
-            if *next > end {
-                gap(&mut report, at + 1, *open, Span::new(end, *next));
-            }
-        }
         // Weeks begin on Mondays, months on the first: only fixed lengths up to a day are multiples.
         let day = 86_400_000_000_000u64;
-        if let Some(length) = length.filter(|length| day.is_multiple_of(*length)) {
-            let odd = times.iter().enumerate().filter(|(_, open)| !open.is_multiple_of(length));
-            odd.for_each(|(at, _)| report.misaligned.add(|| place(at)));
+        let length = bars.interval.length_ns().filter(|length| day.is_multiple_of(*length));
+        let is_odd = |open: u64| length.is_some_and(|length| !open.is_multiple_of(length));
+        // A bar right behind another one begins as it did.
+        let mut odd = times.first().is_some_and(|open| is_odd(*open));
+        if odd {
+            report.misaligned.add(|| place(0));
+        }
+        for (at, (open, next)) in times.iter().zip(times.iter().skip(1)).enumerate() {
+            let end = bars.interval.close_ns(*open);
+            if *next != end {
+                odd = is_odd(*next);
+                if *next > end {
+                    gap(&mut report, at + 1, *open, Span::new(end, *next));
+                }
+            }
+            if odd {
+                report.misaligned.add(|| place(at + 1));
+            }
         }
     }
     jumps(data, options.jump, &place, &mut report);

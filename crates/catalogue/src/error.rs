@@ -37,7 +37,7 @@ pub enum CatalogueError {
         remedy: &'static str,
     },
     /// The file itself is broken: cut off, a checksum that fails, a structure that cannot be.
-    #[error("{} is damaged: {cause}; fetch, record or write it again", .path.display())]
+    #[error("{} is damaged: {cause}; take it away, then fetch, record or write it again", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -444,7 +444,7 @@ mod tests {
     #[test]
     fn a_finer_value_widens_what_is_there_and_zeros_at_the_end_do_not() {
         let mut fixed = Fixed::<2>::new(0, false);
-        fixed.push(0, 61_837_63_000_000, 8).unwrap();
+        fixed.push(0, 6_183_763_000_000, 8).unwrap();
         fixed.push(1, NOT_A_NUMBER, 0).unwrap();
         assert_eq!((fixed.scale, &fixed.columns[0][..]), (2, &[6_183_763i64][..]));
         fixed.push(0, 5, 3).unwrap();

@@ -37,11 +37,10 @@ pub fn put_in_order(raw: Raw) -> Result<(Dataset, Ordered), CatalogueError> {
         let cause = "it is a recorded session";
         return Err(CatalogueError::layout(&places.path, cause, "replay it, or import its quotes and trades"));
     };
-    let order = order_of(&columns);
-    let is_in_order = backwards == 0 && !has_equal_keys(&columns, &order);
-    if is_in_order && columns.kind != Kind::Trades {
+    if is_in_order(&columns) {
         return Ok((columns.into_dataset(), Ordered::default()));
     }
+    let order = order_of(&columns);
     let mut kept: Vec<usize> = Vec::with_capacity(order.len());
     for at in order {
         let last = kept.last().copied();
@@ -69,20 +68,23 @@ pub fn put_in_order(raw: Raw) -> Result<(Dataset, Ordered), CatalogueError> {
     Ok((columns.gather(&kept).into_dataset(), done))
 }
 
+/// Is each row behind the one before it? Quotes may share a time.
+fn is_in_order(columns: &Columns) -> bool {
+    match columns.kind {
+        Kind::Quotes => columns.ts.is_sorted(),
+        Kind::Trades => (1..columns.len()).all(|at| columns.key(at - 1) < columns.key(at)),
+        Kind::Bars | Kind::Funding => columns.ts.is_sorted_by(|before, now| before < now),
+    }
+}
+
 /// Row numbers by key; rows of equal keys stay in their order.
 fn order_of(columns: &Columns) -> Vec<usize> {
     let mut order: Vec<usize> = (0..columns.len()).collect();
-    if columns.kind == Kind::Trades {
-        order.sort_by_key(|at| columns.key(*at));
-    } else if !columns.ts.is_sorted() {
-        order.sort_by_key(|at| columns.ts.get(*at).copied().unwrap_or(0));
-    }
+    order.sort_by_key(|at| match columns.kind {
+        Kind::Trades => columns.key(*at),
+        _ => (columns.ts.get(*at).copied().unwrap_or(0), 0),
+    });
     order
-}
-
-fn has_equal_keys(columns: &Columns, order: &[usize]) -> bool {
-    columns.kind != Kind::Quotes
-        && order.windows(2).any(|pair| matches!(pair, [a, b] if columns.key(*a) == columns.key(*b)))
 }
 
 /// What a merge came to.

@@ -6,13 +6,13 @@
 use crate::atomic;
 use crate::columns::Columns;
 use crate::error::CatalogueError;
-use crate::merge::{OnConflict, merge};
+use crate::merge::{OnConflict, merge, put_in_order};
 use crate::options::ReadOptions;
 use crate::parquet_read;
 use crate::parquet_write;
 use crate::read_with;
 use crate::series::{SeriesKey, SeriesKind, Span, union};
-use crate::table::Dataset;
+use crate::table::{Dataset, Raw};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,12 +78,13 @@ impl Catalogue {
         &self.root
     }
 
-    /// Puts rows, which are in order and sound, into a series.
+    /// Puts rows into a series: in order, equal ones once.
     ///
     /// `covered` says for which times the rows are all that their source has; without it, bars cover the time that they lie in,
     /// gaps left out, and other rows the time from the first to the last.
     ///
-    /// Errors: rows that contradict kept ones, a damaged file, a value no double stands for, the system's.
+    /// Errors: a value that cannot be, rows that contradict each other or kept ones, a damaged file, a value no double stands for,
+    /// the system's.
     pub fn write(
         &self,
         key: &SeriesKey,
@@ -94,6 +95,8 @@ impl Catalogue {
         let name = data.name();
         let refused =
             || CatalogueError::Series(format!("{key} holds {}, and these are {name}", key.kind.rows().name()));
+        let folder = self.root.join(key.folder());
+        let (data, _) = put_in_order(Raw { data, path: folder.clone(), first_line: None, snapped: 0 })?;
         let columns = Columns::of(data).ok_or_else(refused)?;
         let is_kind = columns.kind == key.kind.rows();
         let is_interval = match key.kind {
@@ -108,7 +111,6 @@ impl Catalogue {
             None => spans_of(&columns),
         };
         let lock = atomic::lock(&self.root)?;
-        let folder = self.root.join(key.folder());
         atomic::sweep(&lock, &folder);
         let mut written = Written::default();
         for span in partitions(key.kind, &columns, &covered) {

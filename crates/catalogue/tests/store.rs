@@ -188,3 +188,21 @@ fn what_a_killed_writer_left_is_swept_and_a_failed_write_leaves_nothing() {
     assert!(error.to_string().contains("more digits than a double holds"), "{error}");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 }
+
+#[test]
+fn rows_that_cannot_be_are_never_kept_and_disorder_is_put_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::new(dir.path());
+    let key = key(SeriesKind::Bars(Interval::MINUTE_1));
+    let Dataset::Bars(mut bad) = bars(0, 3) else { panic!("not bars") };
+    bad.high[1] = 1;
+    let error = catalogue.write(&key, Dataset::Bars(bad), None, OnConflict::Refuse).unwrap_err();
+    assert!(error.to_string().contains("row 2: high is below low"), "{error}");
+    assert!(catalogue.list().unwrap().0.is_empty());
+    let Dataset::Bars(mut swapped) = bars(0, 3) else { panic!("not bars") };
+    let BarColumns { ts_open_ns, open, high, low, close, volume, .. } = &mut swapped;
+    ts_open_ns.swap(0, 2);
+    [open, high, low, close, volume].into_iter().for_each(|column| column.swap(0, 2));
+    catalogue.write(&key, Dataset::Bars(swapped), None, OnConflict::Refuse).unwrap();
+    assert_eq!(catalogue.read(&key, Span::new(0, u64::MAX)).unwrap(), bars(0, 3));
+}
