@@ -24,8 +24,7 @@ impl MatchingEngine {
         let order = &self.store[slot];
         let rules = &self.markets[m].rules;
         let remaining = i128::from(order.remaining());
-        let is_unlocked =
-            self.markets[m].is_linear || (order.price == 0 && (order.stop == 0 || order.is_working));
+        let is_unlocked = self.markets[m].is_linear || (order.price == 0 && (order.stop == 0 || order.is_working));
         match order.side() {
             _ if is_unlocked => 0,
             Side::Buy => {

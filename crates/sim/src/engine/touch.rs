@@ -149,7 +149,8 @@ impl MatchingEngine {
             bps => {
                 let volume = i128::from(bar.volume.mantissa()) * i128::from(bps) / BPS;
                 let volume = keel_model::Notional::new(volume, bar.volume.scale()).map_err(|_| Reject::TooLarge)?;
-                let cut = volume.round(rules.quantity_scale, keel_model::Rounding::Down).map_err(|_| Reject::TooLarge)?;
+                let cut =
+                    volume.round(rules.quantity_scale, keel_model::Rounding::Down).map_err(|_| Reject::TooLarge)?;
                 let up = crate::accounts::pow10(rules.quantity_scale.saturating_sub(cut.scale()));
                 let units = i64::try_from(cut.mantissa() * up).unwrap_or(UNBOUNDED - 1);
                 units / rules.step() * rules.step()
@@ -279,7 +280,11 @@ impl MatchingEngine {
         let key = (order.stop, order.id);
         let is_up = triggers_up(order.order_type(), order.side());
         let market = &mut self.markets[m];
-        if is_up { market.stops_up.remove(&key) } else { market.stops_down.remove(&key) };
+        if is_up {
+            market.stops_up.remove(&key)
+        } else {
+            market.stops_down.remove(&key)
+        };
         self.activate(m, slot);
     }
 
