@@ -182,6 +182,10 @@ impl Grid {
         if ctx.trading_state() == TradingState::Halted {
             return;
         }
+        if !ctx.own_position(self.instrument).quantity.is_positive() {
+            // The house or an exit has closed for it.
+            self.cells.iter_mut().filter(|cell| cell.working.is_none()).for_each(|cell| cell.held = Quantity::ZERO);
+        }
         let mut room = self.room(ctx, ask);
         for at in 0..self.cells.len() {
             let Some(cell) = self.cells.get(at).copied() else { return };
@@ -271,6 +275,10 @@ impl Strategy for Grid {
 
     fn on_bar(&mut self, ctx: &mut Context<'_>, _bar: &Bar) {
         self.step(ctx);
+    }
+
+    fn on_exit(&mut self, _ctx: &mut Context<'_>, _why: Tag) {
+        self.cells.iter_mut().for_each(|cell| cell.held = Quantity::ZERO);
     }
 
     fn on_fill(&mut self, _ctx: &mut Context<'_>, id: ClientOrderId, fill: &Fill) {

@@ -195,7 +195,11 @@ impl Strategy for Guarded {
             }
             self.order = None;
             match update.kind {
-                OrderUpdateKind::Filled => self.refusals = 0,
+                OrderUpdateKind::Filled => {
+                    self.refusals = 0;
+                    // Its fills were told, so is its end: what fees left is known from it.
+                    self.forward(ctx, |inner, ctx| inner.on_order(ctx, update));
+                }
                 _ => self.back_off(ctx.now()),
             }
         } else {
@@ -284,6 +288,20 @@ mod tests {
         (0..8).for_each(|bar| desk.bar(strategy.as_mut(), 59_000.0 - 10.0 * f64::from(bar)));
         rise(&mut desk, strategy.as_mut(), 58_900.0);
         assert_eq!(desk.fills.len(), 3, "it trades on, although the dust has lost more than one percent");
+    }
+
+    #[test]
+    fn the_strategy_inside_knows_what_fees_left_of_a_position_that_was_closed_for_it() {
+        let mut strategy = ema(Params::new().with("exits.stop_loss_bps", 100));
+        let mut desk = Desk::new("0", "100000");
+        desk.fee = 0.001;
+        desk.take_small_orders();
+        for round in 0..3 {
+            rise(&mut desk, strategy.as_mut(), 60_000.0);
+            desk.tick(strategy.as_mut(), 10, "59300", "59300.03");
+            (0..8).for_each(|bar| desk.bar(strategy.as_mut(), 59_000.0 - 10.0 * f64::from(bar)));
+            assert_eq!(desk.fills.len(), 2 * (round + 1));
+        }
     }
 
     #[test]

@@ -142,3 +142,19 @@ fn an_inventory_below_one_order_is_refused_and_the_grid_is_known_by_name() {
     let error = registry::check(NAME, &params).unwrap_err().to_string();
     assert!(error.contains("it would never buy"), "{error}");
 }
+
+#[test]
+fn after_an_exit_closed_everything_it_bids_again_instead_of_selling_what_is_gone() {
+    let params = Params::new().with("levels_count", 3).with("step_bps", 100).with("exits.time_exit_s", 5);
+    let mut strategy = registry::build(NAME, ID, &params).unwrap();
+    let mut desk = Desk::perpetual();
+    desk.tick(strategy.as_mut(), 1_000, "60000", "60000.02");
+    desk.call(strategy.as_mut(), |grid, ctx| grid.on_start(ctx));
+    for price in ["59300", "58700"] {
+        desk.tick(strategy.as_mut(), 1_000, price, &format!("{price}.02"));
+    }
+    assert!(desk.position().is_positive());
+    (0..100).for_each(|_| desk.timer(strategy.as_mut(), 100));
+    assert!(desk.position().is_zero() && desk.tags.iter().any(|(_, tag)| *tag == Tag::TIME));
+    assert!(desk.orders.iter().all(|order| order.side == Side::Buy) && !desk.orders.is_empty());
+}
