@@ -70,6 +70,8 @@ pub enum Ask {
         /// Hurry: optional steps are cut; orders are still cancelled.
         force: bool,
     },
+    /// What the process holds: descriptors, memory, tasks, leases.
+    Resources {},
 }
 
 /// One request.

@@ -163,6 +163,14 @@ pub enum Verb {
     Venue(VenueArgs),
     /// How a running bot stands: state, orders, positions, holds, streams
     Status,
+    /// Is a running bot well? Exit code 0 and HEALTHY, or 1 and what is not; kept as health_check_YYYYMMDD.json
+    Health,
+    /// What a running bot holds: descriptors by kind, memory, threads, tasks, leases, and how they grow
+    Resources(crate::resources::ResourcesArgs),
+    /// Is everything around a bot right? Configuration, disk, limits, secrets, journal, lock, clock, database
+    Doctor(RunArgs),
+    /// The end of the newest log
+    Logs(crate::logs::LogsArgs),
     /// Stop a running bot in order, and wait for its end
     Stop(StopArgs),
     /// Nothing new that adds exposure; open orders stay. Holds over restarts until `resume`
@@ -507,7 +515,7 @@ mod tests {
     #[test]
     fn a_feature_that_is_not_there_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        assert!(!help.contains("\n  doctor"), "doctor is in the help");
+        assert!(!help.contains("\n  top"), "top is in the help");
         for verb in [
             "download-data",
             "run",
@@ -520,6 +528,10 @@ mod tests {
             "list-timeframes",
             "list-strategies",
             "status",
+            "health",
+            "resources",
+            "doctor",
+            "logs",
             "stop",
             "pause",
             "resume",

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a report may take to be seen after the process is gone.
-const STATUS_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const STATUS_LIMIT: Duration = Duration::from_secs(5);
 
 /// The data folder that the bot runs on. A configuration that has become wrong since must not keep anybody from stopping a
 /// bot: with `--data-dir` nothing else is read.
@@ -248,7 +248,7 @@ fn has_ended(process: &OwnedFd, limit: Duration) -> bool {
     }
 }
 
-fn ask(folder: &Path, what: Ask, limit: Duration) -> Result<Reply, LaunchError> {
+pub(crate) fn ask(folder: &Path, what: Ask, limit: Duration) -> Result<Reply, LaunchError> {
     Client::connect(folder).and_then(|client| client.ask(&Request::new(what, limit))).map_err(failed)
 }
 

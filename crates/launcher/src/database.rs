@@ -68,6 +68,20 @@ fn others_beside(missing: Option<&Path>) -> Vec<String> {
     names
 }
 
+/// Does the database answer? What it is, in words; one that does not exist yet is no failure.
+pub(crate) fn look(config: &Config) -> Result<String, LaunchError> {
+    let Some(settings) = &config.database else { return Ok("none is configured".to_owned()) };
+    if settings.address.path().is_some_and(|path| !path.exists()) {
+        return Ok(format!("{} does not exist yet; a run makes it", settings.address));
+    }
+    block_on(async {
+        let database = open(config, settings).await?;
+        let journals = database.journals().await.map_err(failed);
+        database.close(CLOSE_LIMIT).await.map_err(failed)?;
+        Ok(format!("{} answers; journals in it: {}", settings.address, journals?.len()))
+    })
+}
+
 /// `show-trades`.
 pub fn show_trades(common: &Common, args: &ShowTradesArgs) -> Result<ExitStatus, LaunchError> {
     let (config, settings) = settings(common)?;

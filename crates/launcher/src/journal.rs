@@ -137,7 +137,7 @@ fn nothing(path: &Path) -> LaunchError {
 }
 
 /// The journal that was written to last, of all sessions in a data folder.
-fn newest(root: &Path) -> Result<Option<PathBuf>, LaunchError> {
+pub(crate) fn newest(root: &Path) -> Result<Option<PathBuf>, LaunchError> {
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

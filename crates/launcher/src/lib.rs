@@ -8,14 +8,17 @@ pub mod control;
 pub mod data;
 /// The verbs about the database.
 pub mod database;
+pub mod doctor;
 /// Historical data into the catalogue.
 pub mod download;
 pub mod error;
+pub mod health;
 /// Looking at a journal, and the way out of a damaged one.
 pub mod journal;
 /// The strategies that can be run, with what can be set.
 pub mod list_strategies;
 pub mod logging;
+pub mod logs;
 /// Decisions with the future cut off.
 pub mod lookahead;
 /// A crate of the user's own.
@@ -25,6 +28,7 @@ pub mod plot;
 pub mod record;
 pub mod recording;
 pub mod report;
+pub mod resources;
 pub mod restart;
 pub mod run;
 /// Settling an order where no bot runs.

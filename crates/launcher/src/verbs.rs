@@ -55,6 +55,23 @@ fn command() -> clap::Command {
                 ["confirm_live", "dry_run", "duration", "infinite", "auto_restart", "max_restarts", "restart_delay"];
             hide(verb, &unused)
         })
+        .mut_subcommand("doctor", |verb| {
+            let unused = [
+                "confirm_live",
+                "dry_run",
+                "duration",
+                "infinite",
+                "auto_restart",
+                "max_restarts",
+                "restart_delay",
+                "replay",
+                "speed",
+                "on_exit",
+                "seed",
+                "http",
+            ];
+            hide(verb, &unused)
+        })
         .mut_subcommand("arm", |verb| hide(verb, &["confirm_live", "dry_run", "replay", "speed"]))
         .mut_subcommand("disarm", |verb| hide(verb, &["confirm_live", "dry_run", "replay", "speed"]))
         .mut_subcommand("show-config", |verb| hide(verb, &["confirm_live", "dry_run"]))
@@ -109,6 +126,10 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::Confirm(args)) => control::arm::confirm(&common, &args),
         Some(Verb::Disarm(args)) => control::arm::disarm(&common, &args.or(run)),
         Some(Verb::Status) => control::status(&common),
+        Some(Verb::Health) => crate::health::health(&common),
+        Some(Verb::Resources(args)) => crate::resources::resources(&common, &args),
+        Some(Verb::Doctor(args)) => crate::doctor::doctor(&common, &args.or(run)),
+        Some(Verb::Logs(args)) => crate::logs::logs(&common, args),
         Some(Verb::Stop(args)) => control::stop(&common, &args),
         Some(Verb::Pause(wait)) => control::simple(&common, Ask::Pause {}, &wait),
         Some(Verb::Resume(wait)) => control::simple(&common, Ask::Resume {}, &wait),

@@ -148,6 +148,12 @@ impl ResourceMonitor {
         self.state.lock().peak
     }
 
+    /// What is alarming now: each figure that has not recovered, with how bad it is.
+    #[must_use]
+    pub fn active(&self) -> Vec<(&'static str, Severity)> {
+        self.state.lock().raised.iter().map(|(kind, (severity, _))| (*kind, *severity)).collect()
+    }
+
     /// How many samples could not be taken.
     #[must_use]
     pub fn errors(&self) -> u64 {
@@ -271,7 +277,9 @@ mod tests {
         assert_eq!(raised(86, 2_600_000_000), [("descriptors", Severity::Error), ("memory", Severity::Critical)]);
         clock.advance(Duration::from_secs(301));
         assert_eq!(raised(96, 0), [("descriptors", Severity::Critical)]);
+        assert_eq!(monitor.active(), [("descriptors", Severity::Critical)]);
         assert_eq!(raised(10, 0), []);
+        assert_eq!(monitor.active(), []);
         assert_eq!(raised(71, 0), [("descriptors", Severity::Warning)], "it had recovered, so it is news");
     }
 

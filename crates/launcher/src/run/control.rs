@@ -5,6 +5,7 @@
 //! confirmation takes; "confirmed" is read from the state that the engine published after it had taken the command.
 
 use super::emergency::{Emergency, Trigger};
+use super::figures::Figures;
 use super::parts::{Shared, groups};
 use super::{banner, status};
 use crate::config::Mode;
@@ -36,6 +37,7 @@ pub struct Desk {
     stop: StopSignal,
     clock: Clock,
     emergency: Emergency,
+    figures: Figures,
 }
 
 /// How far a verb has come.
@@ -67,6 +69,7 @@ pub fn spawn(lifecycle: &Lifecycle, shared: &Shared, emergency: &Emergency) -> R
         stop: lifecycle.stop_signal(),
         clock: lifecycle.supervisor().clock(),
         emergency: emergency.clone(),
+        figures: Figures::of(lifecycle),
     };
     let root = shared.config.data_dir.canonicalize().unwrap_or_else(|_| shared.config.data_dir.clone());
     let supervisor = lifecycle.supervisor();
@@ -96,11 +99,12 @@ impl Desk {
     async fn answer(&self, request: Request, peer: Peer) -> Answer {
         let deadline = self.clock.deadline(request.timeout());
         let asked = words::of(&request.ask);
-        if !matches!(request.ask, Ask::Status {}) {
+        if !matches!(request.ask, Ask::Status {} | Ask::Resources {}) {
             tracing::warn!(%peer, asked, "an operator asks");
         }
         match request.ask {
             Ask::Status {} => self.status(asked),
+            Ask::Resources {} => self.resources(asked),
             Ask::Stop { force } => self.stop(asked, force, peer),
             Ask::EmergencyStop { reason } => self.emergency_stop(asked, &reason, peer, &deadline).await,
             Ask::Rearm { reason } => self.rearm(asked, &reason, peer, &deadline).await,
@@ -122,6 +126,11 @@ impl Desk {
             Ok(detail) => Answer { detail, ..Answer::new(Outcome::Confirmed, asked) },
             Err(error) => Answer::refused(asked, error.to_string()),
         }
+    }
+
+    fn resources(&self, asked: String) -> Answer {
+        let detail = serde_json::json!({ "report": self.figures.report(), "resources": self.figures.resources() });
+        Answer { detail, ..Answer::new(Outcome::Confirmed, asked) }
     }
 
     /// The orderly stop. Whoever asked waits for the end of the process, which no answer can outlive.
@@ -238,7 +247,7 @@ impl Desk {
                 Err(why) => Answer::refused(asked, why),
             },
             // Answered before.
-            Ask::Status {} | Ask::Stop { .. } | Ask::EmergencyStop { .. } | Ask::Rearm { .. } => {
+            Ask::Status {} | Ask::Resources {} | Ask::Stop { .. } | Ask::EmergencyStop { .. } | Ask::Rearm { .. } => {
                 Answer::refused(asked, "this verb is no command to the engine")
             }
         }

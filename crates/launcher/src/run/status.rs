@@ -24,7 +24,7 @@ pub struct JournalView {
 }
 
 /// Everything an operator asks about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct View {
     /// The bot's process.
     pub pid: u32,

@@ -4,20 +4,18 @@
 
 use super::control::Desk;
 use super::emergency::Emergency;
+use super::figures::Figures;
 use super::parts::{Shared, groups};
 use super::{recent::Recent, status};
 use crate::error::LaunchError;
-use crate::out;
-use keel_lifecycle::{
-    Clock, LeaseKind, Lifecycle, ProcessSample, ResourceLedger, ResourceMonitor, StopSignal, TaskKind,
-};
+use crate::{logs, out};
+use keel_lifecycle::{Clock, LeaseKind, Lifecycle, ProcessSample, StopSignal, TaskKind};
 use keel_model::{FeedState, StreamKind, TradingState};
 use keel_observe::{
     Access, Event, Exposition, Health, MetricKind, ObserveError, ObserveServer, Query, ServerLimits, Sight, Topic,
 };
 use serde_json::{Value, json};
-use std::io::{Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -28,8 +26,6 @@ const PAGE: &str = include_str!("web/page.html");
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// How much of the log's end is read; unit: bytes.
 const LOG_BYTES_MAX: u64 = 512 << 10;
-/// Samples of the monitor that a report lists.
-const HISTORY_SHOWN: usize = 120;
 
 /// What the server shows.
 struct Window {
@@ -38,9 +34,7 @@ struct Window {
     stop: StopSignal,
     clock: Clock,
     emergency: Emergency,
-    monitor: ResourceMonitor,
-    ledger: ResourceLedger,
-    tasks: keel_lifecycle::Supervisor,
+    figures: Figures,
     logs: PathBuf,
 }
 
@@ -60,9 +54,7 @@ pub fn spawn(lifecycle: &Lifecycle, shared: &Shared, emergency: &Emergency, desk
         stop: lifecycle.stop_signal(),
         clock: supervisor.clock(),
         emergency: emergency.clone(),
-        monitor: lifecycle.monitor().clone(),
-        ledger: supervisor.ledger(),
-        tasks: supervisor.clone(),
+        figures: Figures::of(lifecycle),
         logs: shared.config.data_dir.join("logs"),
     });
     let beside = supervisor.group(groups::BESIDE).on(lifecycle.control().handle());
@@ -92,55 +84,12 @@ impl Window {
         status::view(&self.shared, &self.stop, &self.clock, &self.emergency)
     }
 
-    /// S1-050, in its words.
+    /// S1-050, in its words, with the alerts that are kept here.
     fn report(&self) -> Value {
-        let history = self.monitor.history();
-        let now = ProcessSample::take(&self.clock).ok().or_else(|| history.last().copied());
-        let figures = |of: &dyn Fn(&ProcessSample) -> f64| {
-            let all = || history.iter().chain(now.as_ref()).map(of);
-            let count = all().count();
-            json!({
-                "current": now.as_ref().map(of),
-                "avg": (count > 0).then(|| all().sum::<f64>() / count as f64),
-                "max": all().reduce(f64::max),
-                "min": all().reduce(f64::min),
-            })
-        };
-        let megabytes = |sample: &ProcessSample| sample.rss_bytes as f64 / 1e6;
-        let files = |sample: &ProcessSample| sample.descriptors.total() as f64;
-        let recent = self.recent.alerts(10);
-        json!({
-            "timestamp": self.clock.now_ns(),
-            "current_metrics": {
-                "open_files": now.map(|it| it.descriptors.total()),
-                "max_files": now.map(|it| it.descriptors_max),
-                "memory_mb": now.as_ref().map(megabytes),
-                "processes": 1 + self.ledger.count(LeaseKind::ChildProcess),
-                "threads": now.map(|it| it.threads),
-                "network_connections": now.map(|it| it.descriptors.socket),
-                "tasks": self.tasks.live_tasks().len(),
-            },
-            "statistics": { "memory": figures(&megabytes), "file_descriptors": figures(&files) },
-            "alert_history_count": self.recent.alerts_total(),
-            "recent_alerts": recent,
-            "thresholds": self.monitor.thresholds(),
-        })
-    }
-
-    fn resources(&self) -> Value {
-        let leases: Vec<Value> = LeaseKind::ALL
-            .iter()
-            .map(|kind| json!({ "kind": kind, "live": self.ledger.count(*kind), "peak": self.ledger.peak(*kind) }))
-            .collect();
-        let history = self.monitor.history();
-        let from = history.len().saturating_sub(HISTORY_SHOWN);
-        json!({
-            "leases": leases,
-            "held": self.ledger.live(),
-            "tasks": self.tasks.live_tasks().iter().map(|task| format!("{task:?}")).collect::<Vec<_>>(),
-            "history": history.get(from..).unwrap_or_default(),
-            "peak": self.monitor.peak(),
-        })
+        let mut report = self.figures.report();
+        report.insert("alert_history_count".to_owned(), self.recent.alerts_total().into());
+        report.insert("recent_alerts".to_owned(), self.recent.alerts(10));
+        Value::Object(report)
     }
 
     fn risk(&self, view: &status::View) -> Value {
@@ -248,10 +197,9 @@ impl Window {
         out.family("keel_leases", MetricKind::Gauge, "Resources held, by kind.");
         for kind in LeaseKind::ALL {
             let label = serde_json::to_value(kind).unwrap_or_default();
-            out.sample(&[("kind", label.as_str().unwrap_or_default())], self.ledger.count(kind) as f64);
+            out.sample(&[("kind", label.as_str().unwrap_or_default())], self.figures.leases(kind) as f64);
         }
-        out.family("keel_tasks", MetricKind::Gauge, "Tasks that run.")
-            .sample(&[], self.tasks.live_tasks().len() as f64);
+        out.family("keel_tasks", MetricKind::Gauge, "Tasks that run.").sample(&[], self.figures.tasks() as f64);
         let Ok(sample) = ProcessSample::take(&self.clock) else { return };
         out.family("process_resident_memory_bytes", MetricKind::Gauge, "Resident memory.")
             .sample(&[], sample.rss_bytes as f64);
@@ -278,21 +226,6 @@ fn name(stream: StreamKind, symbols: &[String]) -> String {
         StreamKind::Account => "account".to_owned(),
         StreamKind::Market(id) => symbols.get(id.index()).cloned().unwrap_or_else(|| format!("instrument {}", id.0)),
     }
-}
-
-/// The last lines of the newest log file.
-fn log_tail(folder: &Path, lines: usize) -> Option<Value> {
-    let newest = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).max()?;
-    let mut file = std::fs::File::open(newest).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOG_BYTES_MAX))).ok()?;
-    let mut bytes = Vec::new();
-    file.take(LOG_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut found: Vec<Value> =
-        text.lines().rev().filter_map(|line| serde_json::from_str(line).ok()).take(lines).collect();
-    found.reverse();
-    Some(Value::Array(found))
 }
 
 impl Sight for Window {
@@ -330,10 +263,10 @@ impl Sight for Window {
             Topic::Balances => list(serde_json::to_value(&view.status.balances).ok()?),
             Topic::Risk => self.risk(&view),
             Topic::Streams => self.streams(&view),
-            Topic::Resources => self.resources(),
+            Topic::Resources => self.figures.resources(),
             Topic::Journal => serde_json::to_value(view.journal?).ok()?,
             Topic::Config => self.shared.effective.as_ref().clone(),
-            Topic::Logs => log_tail(&self.logs, limit)?,
+            Topic::Logs => Value::Array(logs::tail(&self.logs, limit, LOG_BYTES_MAX).ok()?.lines),
             Topic::Equity => self.recent.equity(),
             Topic::Alerts => self.recent.alerts(limit),
         })

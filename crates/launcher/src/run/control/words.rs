@@ -7,6 +7,7 @@ use keel_model::{ClientOrderId, Price, Quantity, Settlement, WindView};
 pub(super) fn of(ask: &Ask) -> String {
     match ask {
         Ask::Status {} => "status".to_owned(),
+        Ask::Resources {} => "resources".to_owned(),
         Ask::Pause {} => "pause: nothing new that adds exposure".to_owned(),
         Ask::Resume {} => "resume: trade again".to_owned(),
         Ask::ReduceOnly {} => "reduce-only: nothing that adds exposure, new or open".to_owned(),
