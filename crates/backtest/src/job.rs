@@ -197,9 +197,9 @@ impl Backtest {
         let now = event.ts_recv().as_ns();
         self.rows += 1;
         self.last_ns = now;
-        // Midnight is the first instant of a day, here as in the report.
-        if now >= self.day_end {
-            self.turn_day(now);
+        // What is stamped exactly at midnight, such as the last bar of a day, belongs to the day that ends.
+        if now > self.day_end {
+            self.turn_day(now, matches!(event, MarketEvent::Bar(_)));
         }
         self.replay.feed(event);
         if self.warmup_left > 0 || self.start.is_none() || !self.is_begun || self.config.has_marks {
@@ -210,13 +210,15 @@ impl Backtest {
 
     /// A day has ended, or the run begins.
     #[cold]
-    fn turn_day(&mut self, now: u64) {
+    fn turn_day(&mut self, now: u64, is_bar: bool) {
         if self.day_end == 0 {
-            (self.first_ns, self.day_end) = (now, now - now % DAY_NS + DAY_NS);
+            // A run that begins with a bar that closes at midnight begins on the day that ends.
+            let day = if is_bar { now.saturating_sub(1) } else { now };
+            (self.first_ns, self.day_end) = (now, day - day % DAY_NS + DAY_NS);
             return;
         }
         let equity = self.replay.equity().map_or(f64::NAN, Notional::to_f64);
-        while now >= self.day_end {
+        while now > self.day_end {
             self.daily.ts_ns.push(self.day_end);
             self.daily.equity.push(equity);
             self.day_end += DAY_NS;

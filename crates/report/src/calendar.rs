@@ -1,5 +1,5 @@
-//! Equity by day and month. A day is a UTC day, midnight its first instant, as backtests count. Days without a value keep
-//! the one before, so that a year has 365 days.
+//! Equity by day and month. A day is a UTC day; what is stamped exactly at midnight ends the day before it, as the close of a
+//! day's last bar does, in backtests and sweeps too. Days without a value keep the one before, so that a year has 365 days.
 
 use crate::run::{DAY_NS, EquityPoint};
 use crate::series::DailyReturns;
@@ -32,8 +32,11 @@ pub fn daily(start_ns: i64, start: f64, equity: &[EquityPoint]) -> Daily {
         // Nothing to measure a return against.
         return Daily::default();
     }
-    let first_day = start_ns.div_euclid(DAY_NS);
-    let day_of = |ts_ns: i64| ts_ns.div_euclid(DAY_NS).max(first_day);
+    let ends_in = |ts_ns: i64| ts_ns.saturating_sub(1).div_euclid(DAY_NS);
+    // A run that begins with a value at midnight begins on the day that ends.
+    let is_early = equity.first().is_some_and(|first| first.ts_ns <= start_ns);
+    let first_day = if is_early { ends_in(start_ns) } else { start_ns.div_euclid(DAY_NS) };
+    let day_of = |ts_ns: i64| ends_in(ts_ns).max(first_day);
     let mut values = Vec::new();
     let mut ruined = None;
     let mut before = start;
@@ -112,8 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn midnight_begins_a_day_and_days_without_a_value_stand_still() {
-        let equity = points(&[(1, 105.0), (DAY_NS - 1, 110.0), (DAY_NS, 50.0), (3 * DAY_NS, 121.0)]);
+    fn midnight_ends_the_day_before_and_days_without_a_value_stand_still() {
+        let equity = points(&[(1, 105.0), (DAY_NS, 110.0), (DAY_NS + 1, 50.0), (4 * DAY_NS, 121.0)]);
         let daily = daily(JANUARY_2024, 100.0, &equity);
         let [first, second, third, fourth] = daily.returns.values() else { panic!("{daily:?}") };
         assert!((first - 0.1).abs() < 1e-12 && (second - (50.0 / 110.0 - 1.0)).abs() < 1e-12);
@@ -123,8 +126,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_begins_with_a_close_at_midnight_begins_on_the_day_that_ends() {
+        let early = daily(JANUARY_2024, 100.0, &points(&[(0, 101.0), (DAY_NS, 202.0)]));
+        assert_eq!(early.returns.dates()[0].to_string(), "2023-12-31");
+        assert_eq!(early.returns.values().len(), 2);
+        let later = daily(JANUARY_2024, 100.0, &points(&[(1, 101.0), (DAY_NS, 202.0)]));
+        assert_eq!((later.returns.dates()[0].to_string().as_str(), later.returns.values().len()), ("2024-01-01", 1));
+    }
+
+    #[test]
     fn a_total_loss_is_minus_one_once_and_then_nothing() {
-        let equity = points(&[(1, 50.0), (DAY_NS, -20.0), (2 * DAY_NS, 10.0)]);
+        let equity = points(&[(DAY_NS, 50.0), (2 * DAY_NS, -20.0), (3 * DAY_NS, 10.0)]);
         let daily = daily(JANUARY_2024, 100.0, &equity);
         assert_eq!(daily.returns.values(), [-0.5, -1.0, 0.0]);
         assert_eq!(daily.ruined.unwrap().to_string(), "2024-01-02");
