@@ -30,12 +30,14 @@ impl Residue {
         }
     }
 
-    /// To be called when a closing order of `quantity` has filled: a small rest is what the fees were.
+    /// To be called when a closing order of `quantity` has filled: a rest of less than the fees and a step is what the fees
+    /// were, and what rounding to the step left.
     pub fn on_closed(&mut self, ctx: &Context<'_>, id: InstrumentId, side: Side, quantity: Quantity) {
         let left = ctx.own_position(id).quantity;
         // What was left before is still there.
         let more = self.without(left);
-        if ctx.is_spot(id) && side == Side::Sell && more.to_f64() * PART <= quantity.to_f64() {
+        let step = ctx.instrument(id).map_or(0.0, |instrument| instrument.lot.step.to_f64());
+        if ctx.is_spot(id) && side == Side::Sell && more.to_f64() <= quantity.to_f64() / PART + step {
             self.0 = left.max(Quantity::ZERO);
         }
     }

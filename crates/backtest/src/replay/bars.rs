@@ -3,14 +3,37 @@
 
 use super::Replay;
 use crate::result::Refusal;
-use crate::trades::exit_reason;
+use crate::trades::{Terms, exit_reason};
 use keel_engine::Notice;
 use keel_execution::Change;
-use keel_model::{Bar, ClientOrderId, Fill, FundingRate, MarketEvent, Notional, OrderPurpose, OrderType, StrategyId};
+use keel_model::{
+    Bar, ClientOrderId, Fill, FundingRate, Instrument, InstrumentKind, MarketEvent, Notional, OrderPurpose, OrderType,
+    StrategyId,
+};
 use keel_risk::HOUSE;
 
 /// Most kinds of refusals that are told apart.
 const REFUSALS_MAX: usize = 32;
+
+/// What a fill cost, and below what quantity its instrument cannot be sold.
+fn terms_of(instrument: &Instrument, fill: &Fill) -> Terms {
+    let (fee, price) = (fill.fee.to_f64(), fill.price.to_f64());
+    let is_spot = instrument.kind == InstrumentKind::Spot;
+    let (fee_quote, fee_base) = match fill.fee_asset {
+        asset if asset == instrument.quote => (fee, 0.0),
+        asset if asset == instrument.base && is_spot => (0.0, fee),
+        // A fee in a third asset counts like one in coins, but leaves none missing.
+        _ => (fee * price, 0.0),
+    };
+    let dust = if is_spot { smallest(instrument, price) } else { 0.0 };
+    Terms { fee_quote, fee_base, dust, scale: instrument.lot.step.normalized().scale() }
+}
+
+/// The least quantity that an order may have at this price.
+fn smallest(instrument: &Instrument, price: f64) -> f64 {
+    let least = instrument.lot.step.to_f64().max(instrument.lot.min.to_f64());
+    if price > 0.0 { least.max(instrument.min_notional.to_f64() / price) } else { least }
+}
 
 impl Replay {
     /// A closed bar, which `event` wraps. Orders that are open meet it first: its open at the time of its open, the rest at
@@ -65,12 +88,8 @@ impl Replay {
             log.fills.push((id, *fill));
         }
         let Some(trades) = &mut self.trades else { return };
-        let quote = self.engine.instruments().get(fill.instrument).map(|known| known.quote);
-        let fee = match quote {
-            Some(quote) if quote == fill.fee_asset => fill.fee.to_f64(),
-            // A fee in coins is worth what they just cost.
-            _ => fill.fee.to_f64() * fill.price.to_f64(),
-        };
+        let Some(known) = self.engine.instruments().get(fill.instrument) else { return };
+        let terms = terms_of(known, fill);
         let reason = self.engine.tag(id).map(|tag| tag.as_str()).unwrap_or_else(|| {
             let intent = self.engine.orders().get(id).map(|order| order.new.intent);
             match intent.map(|intent| (intent.purpose, intent.order_type)) {
@@ -83,7 +102,7 @@ impl Replay {
                 _ => exit_reason::SIGNAL,
             }
         });
-        trades.on_fill(strategy, fill, fee, reason);
+        trades.on_fill(strategy, fill, terms, reason);
     }
 
     /// Counts refused orders by who refused them, with the first reason of each.

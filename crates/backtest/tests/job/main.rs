@@ -8,3 +8,4 @@ mod golden;
 mod lookahead;
 mod perpetual;
 mod series;
+mod spot;
