@@ -10,7 +10,7 @@ fn wrong_command_lines_are_exit_1_and_say_what_to_do_never_clap_s_2() {
         (&["--papr"][..], "'--paper'"),
         (&["--no-such-thing"], "unexpected argument '--no-such-thing'"),
         (&["traid"], "'trade'"),
-        (&["backtest"], "unrecognized subcommand 'backtest'"),
+        (&["backtest"], "--data"),
         (&["--duration", "60ms"], "unit 'ms' in '60ms' is unknown"),
         (&["--duration", "-5"], "--duration"),
         (&["--duration", "0"], "'0' is not within 0 and 365d"),

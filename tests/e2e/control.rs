@@ -636,7 +636,10 @@ fn a_bot_whose_socket_was_removed_is_told_of_with_what_still_reaches_it() {
     let running = paper(&launcher);
     std::fs::remove_file(socket(&launcher)).unwrap();
     let ended = launcher.run(&["pause"]).expect_code(1);
-    assert!(ended.stderr.contains("its control socket is gone") && ended.stderr.contains("EMERGENCY_STOP"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("its control socket is gone") && ended.stderr.contains("EMERGENCY_STOP"),
+        "{ended:?}"
+    );
     let ended = launcher.run(&["rearm", "--reason", "because"]).expect_code(1);
     assert!(ended.stderr.contains("a bot runs on"), "{ended:?}");
     launcher.run(&["rearm", "--reason", " "]).expect_code(1).expect_stderr("a reason must say something");

@@ -14,6 +14,7 @@ mod harness;
 mod journal;
 mod live;
 mod new_strategy;
+mod operations;
 mod output;
 mod replay;
 mod report;

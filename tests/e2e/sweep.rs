@@ -57,6 +57,10 @@ fn the_fast_level_agrees_with_the_engine_on_its_winners() {
         assert_eq!(winner["orders_equal"], true, "{winner}");
         assert!(winner["return_difference"].as_f64().unwrap().abs() < 1e-10, "{winner}");
         assert!(winner["fast"]["orders"].as_u64().unwrap() > 50, "{winner}");
+        // The same days, cut at the same bars: those that close at midnight end theirs.
+        assert_eq!((winner["fast"]["days"].as_u64(), winner["exact"]["days"].as_u64()), (Some(2), Some(2)), "{winner}");
+        let sharpe = |level: &str| winner[level]["sharpe"].as_f64().unwrap();
+        assert!((sharpe("fast") - sharpe("exact")).abs() <= 1e-7 * sharpe("exact").abs(), "{winner}");
     }
     let window = &json["windows"][0];
     assert_eq!(window["train_bars"][1], window["test_bars"][0]);

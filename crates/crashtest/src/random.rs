@@ -165,9 +165,12 @@ fn one_strike(place: &Place, blow: Blow, name: &str, dice: &mut Dice) -> Result<
             }
             running.signal(signal);
             if blow == Blow::Segv {
-                // A first one from outside only takes Rust's own handler away, which waits for the fault to come again.
-                pause_us(2_000);
-                running.signal(signal);
+                // A first one from outside only takes Rust's own handler away, which waits for the fault to come again; and two
+                // that come before the process runs are one.
+                for _ in 0..40 {
+                    pause_us(2_000);
+                    running.signal(signal);
+                }
             }
             let ended = running.wait(RUN_LIMIT)?;
             let is_right = ended.was_killed() || ended.code == Some(0);

@@ -121,7 +121,7 @@ async fn bringing_the_schema_up_to_date_twice_is_once_and_a_newer_one_is_refused
     database.prepare().await.unwrap();
     database.prepare().await.unwrap();
     assert_eq!(number(&database, "SELECT COUNT(*) FROM _sqlx_migrations").await, SCHEMA_VERSION);
-    let newer = "UPDATE _sqlx_migrations SET version = 99";
+    let newer = "UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
     let mut connection = database.acquire("test").await.unwrap();
     sqlx::query(newer).execute(&mut *connection).await.unwrap();
     drop(connection);
