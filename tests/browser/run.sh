@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The report's pages in a real browser: headless Chromium opens them from files, at two widths, light and dark, and the test
+# The report's pages, and the page of a running bot, in a real browser: headless Chromium opens them from files, at two widths, light and dark, and the test
 # looks for console errors, network requests, empty charts, overflow, markup that came alive, and works zoom, tabs, sorting and
 # keyboard. Screenshots lie in target/browser afterwards. Makes its own virtual environment under target/; installs Chromium
 # with apt-get where it is missing and that is possible, and skips loudly where it is not.
@@ -35,3 +35,7 @@ if [ "${1:-}" != "--no-build" ]; then
   cargo run --quiet -p keel-report --example sample_pages -- "$work"
 fi
 PYTHONDONTWRITEBYTECODE=1 "$work/venv/bin/python" tests/browser/pages.py "$browser" "$work"
+
+launcher="${LAUNCHER:-$target/debug/launcher}"
+[ -x "$launcher" ] || cargo build --quiet -p keel-launcher --bin launcher
+PYTHONDONTWRITEBYTECODE=1 "$work/venv/bin/python" tests/browser/live.py "$browser" "$work" "$launcher"

@@ -96,7 +96,7 @@ fn issues(view: &View, report: &Value) -> Vec<String> {
     if let Some(latch) = &view.latch {
         issues.push(format!("halted by {}; look, then `launcher rearm`", latch.words()));
     } else if view.status.operator.is_emergency || view.status.trading_state == TradingState::Halted {
-        issues.push("trading is halted; `launcher status` tells why, `launcher rearm` lifts it".to_owned());
+        issues.push("trading is halted; `launcher status` tells by what".to_owned());
     }
     if !view.is_started {
         let why = view.blocker.as_deref().unwrap_or("the venue is not reached yet");
