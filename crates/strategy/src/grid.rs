@@ -45,6 +45,9 @@ pub const PARAMS: &[ParamSpec] = &[
 
 /// Wait after a refused order of a cell; doubles with each refusal in a row up to 64 times as long.
 const BACKOFF: Duration = Duration::from_millis(500);
+/// After refused bids in a row the whole grid waits, twice as long each time up to 2^13 times [`BACKOFF`], and then tries one
+/// cell: what refuses one (no margin, a limit) refuses the others, too.
+const BID_BACKOFFS_MAX: u32 = 13;
 
 /// What is between two prices.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +81,10 @@ pub struct Grid {
     /// Orders of an earlier run, until there is a price.
     adopted: Vec<OpenOrder>,
     has_started: bool,
+    /// Rounds of bids in a row that were refused.
+    bid_refusals: u32,
+    /// No bid before this time.
+    ts_next_bid: Timestamp,
 }
 
 impl Grid {
@@ -100,6 +107,8 @@ impl Grid {
             cells: Vec::new(),
             adopted: Vec::new(),
             has_started: false,
+            bid_refusals: 0,
+            ts_next_bid: Timestamp::ZERO,
         })
     }
 
@@ -187,6 +196,11 @@ impl Grid {
             self.cells.iter_mut().filter(|cell| cell.working.is_none()).for_each(|cell| cell.held = Quantity::ZERO);
         }
         let mut room = self.room(ctx, ask);
+        let mut bids_left = match self.bid_refusals {
+            _ if ctx.now() < self.ts_next_bid => 0,
+            0 => self.cells.len(),
+            _ => 1,
+        };
         for at in 0..self.cells.len() {
             let Some(cell) = self.cells.get(at).copied() else { return };
             if cell.working.is_some() || ctx.now() < cell.ts_next {
@@ -194,7 +208,7 @@ impl Grid {
             }
             let asked = match self.sale(ctx, &cell, bid) {
                 Some(sale) => sale.map(|(quantity, price)| (Side::Sell, quantity, price)),
-                None if ctx.trading_state() == TradingState::Active => {
+                None if bids_left > 0 && ctx.trading_state() == TradingState::Active => {
                     let buy =
                         self.buy(ctx, &cell, ask).filter(|(quantity, price)| Notional::of(*price, *quantity) <= room);
                     buy.map(|(quantity, price)| (Side::Buy, quantity, price))
@@ -206,6 +220,7 @@ impl Grid {
             let mut intent = OrderIntent::post_only(self.instrument, side, quantity, price, purpose);
             intent.reduce_only = side == Side::Sell && !ctx.is_spot(self.instrument);
             if side == Side::Buy {
+                bids_left -= 1;
                 room = room.checked_sub(Notional::of(price, quantity)).unwrap_or(Notional::ZERO);
             }
             let id = ctx.submit_tagged(intent, if side == Side::Buy { Tag::ENTRY } else { Tag::TARGET });
@@ -291,10 +306,21 @@ impl Strategy for Grid {
     }
 
     fn on_order(&mut self, ctx: &mut Context<'_>, update: &OrderUpdate) {
+        let now = ctx.now();
+        if update.side == Side::Buy {
+            match update.kind {
+                OrderUpdateKind::Accepted { .. } | OrderUpdateKind::Filled => self.bid_refusals = 0,
+                // The others of a round are refused together with the first.
+                OrderUpdateKind::Denied(_) if now >= self.ts_next_bid => {
+                    self.ts_next_bid = now.plus(BACKOFF * (1 << self.bid_refusals.min(BID_BACKOFFS_MAX)));
+                    self.bid_refusals = self.bid_refusals.saturating_add(1);
+                }
+                _ => {}
+            }
+        }
         if !update.kind.is_terminal() {
             return;
         }
-        let now = ctx.now();
         if let Some(cell) = self.cell_of(update.client_order_id) {
             cell.working = None;
             if matches!(update.kind, OrderUpdateKind::Filled) {

@@ -356,6 +356,10 @@ impl Strategy for MarketMaker {
     }
 
     fn on_timer(&mut self, ctx: &mut Context<'_>) {
+        // On an old price nothing is placed or moved; the feed's state says when the market is gone.
+        if ctx.book(self.instrument).is_some() && ctx.fresh_book(self.instrument).is_none() {
+            return;
+        }
         let market = self.market(ctx);
         self.requote(ctx, market);
     }

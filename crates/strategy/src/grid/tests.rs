@@ -130,10 +130,21 @@ fn refusals_slow_each_cell_down() {
     desk.answer = Answer::Deny;
     start(&mut desk, &mut grid, 60_000.0);
     (0..600).for_each(|_| desk.timer(&mut grid, 100));
-    assert!((12..=50).contains(&desk.submits.len()), "{} orders within a minute", desk.submits.len());
+    assert!((6..=20).contains(&desk.submits.len()), "{} orders within a minute", desk.submits.len());
     desk.answer = Answer::Accept;
-    (0..400).for_each(|_| desk.timer(&mut grid, 100));
-    assert!((3..=4).contains(&desk.orders.len()));
+    (0..600).for_each(|_| desk.timer(&mut grid, 100));
+    assert!((3..=4).contains(&desk.orders.len()), "{}", desk.orders.len());
+}
+
+#[test]
+fn what_is_denied_for_days_is_tried_a_few_times_an_hour() {
+    let (mut desk, mut grid) = (Desk::new("0", "100000"), strategy(&Params::new()));
+    desk.answer = Answer::Deny;
+    start(&mut desk, &mut grid, 60_000.0);
+    for minute in 0..2 * 1_440 {
+        desk.tick(&mut grid, 60_000, &format!("{}.00", 60_000 - minute % 7), "60000.50");
+    }
+    assert!((20..=80).contains(&desk.submits.len()), "{} orders within two days", desk.submits.len());
 }
 
 #[test]
