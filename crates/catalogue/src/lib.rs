@@ -29,7 +29,7 @@ mod zip;
 pub use check::{CheckOptions, Count, Gap, Report, check};
 pub use error::{CatalogueError, Place};
 pub use export::write_file;
-pub use fill::{BarSource, Fill, fill_forward, fill_from};
+pub use fill::fill_forward;
 pub use fixed::NOT_A_NUMBER;
 pub use layout::Kind;
 pub use merge::{OnConflict, Ordered, put_in_order};
