@@ -5,7 +5,9 @@ use crate::error::LaunchError;
 use crate::out;
 use crate::verbs::show_list;
 use keel_lifecycle::ExitStatus;
-use keel_strategy::{ParamKind, ParamSpec, StrategyInfo, exits, strategies};
+use keel_strategy::{ParamKind, ParamSpec, Params, StrategyInfo, exits, strategies};
+use keel_sweep::fast::{Market, kernel};
+use keel_sweep::kernel::rule::FillAt;
 use serde_json::{Value, json};
 
 /// Lists them.
@@ -21,7 +23,7 @@ pub fn run(common: &Common) -> Result<ExitStatus, LaunchError> {
     Ok(ExitStatus::Clean)
 }
 
-fn one(info: &StrategyInfo) -> Value {
+fn one(info: &'static StrategyInfo) -> Value {
     let takes_exits = !info.is_of_pair();
     json!({
         "name": info.name,
@@ -31,7 +33,27 @@ fn one(info: &StrategyInfo) -> Value {
         "parameters": info.params.iter().map(parameter).collect::<Vec<_>>(),
         "exits": if takes_exits { exits::PARAMS.iter().map(parameter).collect() } else { Vec::new() },
         "exits_rest_at_venue": info.has_own_exits(),
+        "fast_sweep": has_kernel(info),
     })
+}
+
+/// Has the fast level of `sweep` a kernel for it? Asked for bars and market orders, which no strategy with a kernel refuses.
+fn has_kernel(info: &'static StrategyInfo) -> bool {
+    let of = |name: &str| info.params.iter().find(|spec| spec.name == name);
+    // What kernels take, where there is a choice.
+    let words = [("entry", "market"), ("input", "bars")].into_iter().filter(|(name, _)| of(name).is_some());
+    let params = words.fold(Params::new(), |all, (name, word)| all.with(name, word));
+    let market = Market {
+        cash: 10_000.0,
+        fee: 0.0,
+        slippage: 0.0,
+        quantity_step: 0.0,
+        tick: 0.0,
+        bar_s: of("bar_s").and_then(|spec| spec.default.parse().ok()).unwrap_or(60),
+        can_short: true,
+        fill: FillAt::NextOpen,
+    };
+    kernel(info, &params, &market).is_ok()
 }
 
 /// A parameter: money as text, so that no digit is lost; `unit` and `default` as they are declared.
@@ -80,5 +102,12 @@ mod tests {
         assert_eq!(of("direction")["choices"], json!(["both", "long", "short"]));
         assert_eq!(of("oversold")["sweep"], json!(["15", "20", "25", "30", "35", "40"]));
         assert_eq!(shown["exits"].as_array().unwrap().len(), exits::PARAMS.len());
+        assert_eq!(shown["fast_sweep"], false);
+    }
+
+    #[test]
+    fn strategies_with_a_kernel_say_so() {
+        let with: Vec<&str> = strategies().iter().filter(|info| has_kernel(info)).map(|info| info.name).collect();
+        assert_eq!(with, ["ema-cross", "ema-cross-flip", "bollinger-breakout"]);
     }
 }
