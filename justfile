@@ -108,7 +108,11 @@ parquet:
 bench-catalogue ROWS="2000000":
     cargo bench -p keel-catalogue --bench read -- {{ROWS}}
 
-# The report's pages in headless Chromium: console, network, charts, zoom, sorting, two widths, light and dark.
+# What is in packaging/, as far as this machine can check it: promtool, systemd-analyze, a running bot's metrics.
+packaging:
+    bash packaging/check.sh
+
+# The report's pages and a running bot's page in headless Chromium: console, network, charts, zoom, sorting, two widths, light and dark.
 browser:
     bash tests/browser/run.sh
 

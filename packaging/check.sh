@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what is in packaging/ as far as this machine can: Prometheus' own tool on configuration, rules, their test and the
 # metrics of a paper run; systemd's on the unit, exposure 1.2 at most; every metric that a rule or a panel names is there; the
-# container files against what they promise. Takes LAUNCHER (default: target/debug/launcher, built when missing). Installs
+# container files against what they promise. Takes LAUNCHER (default: target/debug/launcher, built anew). Installs
 # promtool with apt-get where it is missing and that is possible; what cannot be checked is said loudly.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ good() { echo "ok: $1"; }
 skip() { echo "SKIPPED: $1" >&2; }
 
 launcher="${LAUNCHER:-${CARGO_TARGET_DIR:-target}/debug/launcher}"
-[ -x "$launcher" ] || cargo build --quiet -p keel-launcher --bin launcher
+[ -n "${LAUNCHER:-}" ] || cargo build --quiet -p keel-launcher --bin launcher
 launcher="$(realpath "$launcher")"
 work="$(mktemp -d)"
 bot=""

@@ -116,7 +116,8 @@ def operated(browser, base, token):
     page.goto(base)
     sign_in(page, token)
     state_is(page, "active")
-    page.wait_for_selector("#fills tbody tr", timeout=LIMIT_MS)
+    for place in ["fills", "streams", "resources", "risk"]:
+        page.wait_for_selector(f"#{place} tbody tr", timeout=LIMIT_MS)
     page.wait_for_selector("#chart svg polygon", state="attached", timeout=LIMIT_MS)
     check("390 px: no sideways scrolling", overflow(page) <= 0, f"{overflow(page)} px")
     small = page.evaluate("[...document.querySelectorAll('[data-act]')].filter(it => it.getBoundingClientRect().height < 36).length")

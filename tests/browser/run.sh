@@ -37,5 +37,5 @@ fi
 PYTHONDONTWRITEBYTECODE=1 "$work/venv/bin/python" tests/browser/pages.py "$browser" "$work"
 
 launcher="${LAUNCHER:-$target/debug/launcher}"
-[ -x "$launcher" ] || cargo build --quiet -p keel-launcher --bin launcher
+[ -n "${LAUNCHER:-}" ] || [ "${1:-}" = "--no-build" ] || cargo build --quiet -p keel-launcher --bin launcher
 PYTHONDONTWRITEBYTECODE=1 "$work/venv/bin/python" tests/browser/live.py "$browser" "$work" "$launcher"

@@ -3,13 +3,14 @@
 
 use crate::harness::{LIMIT, Launcher, Running};
 use keel_lifecycle::Clock;
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn paper(launcher: &Launcher, more: &[&str]) -> Running {
     let mut running = launcher.start(&[&["--paper", "--infinite"], more].concat());
@@ -98,6 +99,39 @@ fn s1_044_s1_045_resources_agree_with_the_kernel_and_a_report_is_never_overwritt
     for word in ["descriptors", "memory, MB", "threads", "lease websocket", "sockets listen"] {
         assert!(shown.contains(word), "{word} is not in\n{shown}");
     }
+    end(running);
+}
+
+#[test]
+fn s1_031_s1_062_descriptors_beyond_the_threshold_are_told_as_an_issue_and_an_alert_until_it_has_recovered() {
+    let launcher = Launcher::new();
+    let running = paper(&launcher, &[]);
+    let pid = Pid::from_raw(i32::try_from(running.pid()).unwrap());
+    let set = |most: u64, hard| {
+        let limit = Rlimit { current: Some(most), maximum: hard };
+        prlimit(pid, Resource::Nofile, limit).unwrap()
+    };
+    let until = |word: &str, is_so: &dyn Fn(&Value) -> bool| {
+        let deadline = Clock::system().deadline(LIMIT);
+        loop {
+            let told = json(&launcher.run(&["health", "--json"]).stdout);
+            if is_so(&told) {
+                return told;
+            }
+            assert!(!deadline.is_past(), "{word} did not come: {told:#}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let well = until("health", &|told| told["healthy"] == true);
+    let open = well["report"]["current_metrics"]["open_files"].as_u64().unwrap();
+    // Nine tenths are open now: beyond the error threshold, and room for a few more.
+    let before = set(open * 10 / 9, getrlimit(Resource::Nofile).maximum);
+    let told = until("the alert", &|told| told["report"]["active_alerts"][0]["kind"] == "descriptors");
+    let issues: Vec<&str> = told["issues"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    assert!(told["healthy"] == false && issues.iter().any(|it| it.starts_with("descriptors: ")), "{issues:?}");
+    assert!(issues.iter().any(|it| it.starts_with("active alert: descriptors")), "{issues:?}");
+    set(before.current.unwrap(), before.maximum);
+    until("the recovery", &|told| told["healthy"] == true);
     end(running);
 }
 

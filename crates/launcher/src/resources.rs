@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Growth of memory that is still no leak (S1, KPIs); unit: bytes an hour.
 const GROWTH_MAX_BYTES: f64 = 10e6;
+/// Growth over less than this is the warming up; unit: seconds.
+const JUDGED_SPAN_MIN_S: f64 = 3600.0;
 /// Descriptors as a share of the limit that a healthy run stays below (S1, KPIs).
 const DESCRIPTORS_SHARE_MAX: f64 = 0.5;
 
@@ -77,6 +79,8 @@ fn text(found: &Value) -> String {
     let whole = |path: &str| number(path).map_or_else(|| "n/a".to_owned(), |it| format!("{it:.0}"));
     let tenths = |path: &str| number(path).map_or_else(|| "n/a".to_owned(), |it| format!("{it:.1}"));
     let growth = found.pointer("/resources/growth").unwrap_or(&Value::Null);
+    let span_s = growth.get("span_s").and_then(Value::as_f64).unwrap_or(0.0);
+    let grown = growth.get("memory_bytes_per_h").and_then(Value::as_f64);
     let share = match (number("/report/current_metrics/open_files"), number("/report/current_metrics/max_files")) {
         (Some(open), Some(most)) if most > 0.0 => Some(open / most),
         _ => None,
@@ -88,7 +92,7 @@ fn text(found: &Value) -> String {
     rows.push(row([
         "descriptors",
         &format!("{} of {}", whole("/report/current_metrics/open_files"), whole("/report/current_metrics/max_files")),
-        &whole("/resources/peak/descriptors_max"),
+        &whole("/report/statistics/file_descriptors/max"),
         &rate(growth, "descriptors_per_h", 1.0),
         &judged(share.map(|it| it < DESCRIPTORS_SHARE_MAX)),
     ]));
@@ -105,7 +109,7 @@ fn text(found: &Value) -> String {
         ),
         &number("/resources/peak/rss_bytes_max").map_or_else(|| "n/a".to_owned(), |it| format!("{:.1}", it / 1e6)),
         &rate(growth, "memory_bytes_per_h", 1e6),
-        &judged(growth.get("memory_bytes_per_h").and_then(Value::as_f64).map(|it| it < GROWTH_MAX_BYTES)),
+        &judged(grown.filter(|_| span_s >= JUDGED_SPAN_MIN_S).map(|it| it < GROWTH_MAX_BYTES)),
     ]));
     rows.push(row([
         "threads",
@@ -125,8 +129,8 @@ fn text(found: &Value) -> String {
         let kind = lease.get("kind").and_then(Value::as_str).unwrap_or("?");
         rows.push(row([&format!("lease {kind}"), &lease["live"].to_string(), &lease["peak"].to_string(), "", ""]));
     }
-    let span = growth.get("span_s").and_then(Value::as_f64).unwrap_or(0.0);
-    format!("process {}; growth over the last {span:.0} s\n{}", whole("/pid"), out::table(&rows))
+    let told = if span_s < JUDGED_SPAN_MIN_S { ", judged after an hour" } else { "" };
+    format!("process {}; growth over the last {span_s:.0} s{told}\n{}", whole("/pid"), out::table(&rows))
 }
 
 #[cfg(test)]
@@ -138,11 +142,19 @@ mod tests {
     fn figures_that_are_not_there_are_not_made_up() {
         let shown = text(&json!({}));
         assert!(shown.contains("n/a of n/a") && !shown.contains("TOO MUCH"), "{shown}");
-        let shown = text(&json!({
+        let of = |span_s: f64| {
+            text(&json!({
             "pid": 7,
             "report": { "current_metrics": { "open_files": 60, "max_files": 100, "memory_mb": 50.0, "memory_percent": 1.0 } },
-            "resources": { "growth": { "span_s": 600.0, "memory_bytes_per_h": 2e6 }, "descriptors": { "pipe": 0, "socket": 9 } },
-        }));
-        assert!(shown.contains("TOO MUCH") && shown.contains("+2.00/h") && !shown.contains("pipe"), "{shown}");
+            "resources": { "growth": { "span_s": span_s, "memory_bytes_per_h": 2e7 }, "descriptors": { "pipe": 0, "socket": 9 } },
+            }))
+        };
+        let shown = of(3_600.0);
+        assert!(
+            shown.matches("TOO MUCH").count() == 2 && shown.contains("+20.00/h") && !shown.contains("pipe"),
+            "{shown}"
+        );
+        let shown = of(600.0);
+        assert!(shown.matches("TOO MUCH").count() == 1, "growth while it warms up is not judged: {shown}");
     }
 }

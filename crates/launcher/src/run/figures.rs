@@ -9,10 +9,10 @@ use keel_lifecycle::{
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Samples of the monitor that an answer lists and that growth is computed from.
+/// Samples of the monitor that an answer lists, and points that growth is computed from.
 const HISTORY_SHOWN: usize = 120;
-/// Below this span a rate per hour says nothing; unit: seconds.
-const GROWTH_SPAN_MIN_S: f64 = 60.0;
+/// Below this span a rate per hour says nothing but that the run has begun; unit: seconds.
+const GROWTH_SPAN_MIN_S: f64 = 600.0;
 
 /// Where the figures are.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Figures {
             "held": self.ledger.live(),
             "tasks": tasks,
             "threads": names,
-            "growth": growth(shown),
+            "growth": growth(&thinned(&history)),
             "history": shown,
             "peak": self.monitor.peak(),
         })
@@ -177,6 +177,14 @@ fn state_name(hex: &str) -> &'static str {
     u8::from_str_radix(hex, 16).ok().and_then(|at| NAMES.get(usize::from(at))).copied().unwrap_or("unknown")
 }
 
+/// At most [`HISTORY_SHOWN`] samples, evenly over all of them, the newest included.
+fn thinned(samples: &[ProcessSample]) -> Vec<ProcessSample> {
+    let step = samples.len().div_ceil(HISTORY_SHOWN).max(1);
+    let mut kept: Vec<_> = samples.iter().rev().step_by(step).copied().collect();
+    kept.reverse();
+    kept
+}
+
 /// Growth an hour by the median of the slopes between all pairs of samples (Theil and Sen), which a few outliers do not move.
 fn growth(samples: &[ProcessSample]) -> Value {
     let span_s = match (samples.first(), samples.last()) {
@@ -226,13 +234,16 @@ mod tests {
 
     #[test]
     fn growth_is_told_in_spite_of_an_outlier_and_only_over_a_span_that_tells() {
-        let mut samples: Vec<_> = (0..60).map(|at| sample(at * 10, 1_000_000 + at * 1_000, 7)).collect();
+        let mut samples: Vec<_> = (0..61).map(|at| sample(at * 10, 1_000_000 + at * 1_000, 7)).collect();
         samples[30].rss_bytes = 900_000_000;
         let told = growth(&samples);
-        assert_eq!(told["span_s"], 590.0);
+        assert_eq!(told["span_s"], 600.0);
         let rate = told["memory_bytes_per_h"].as_f64().unwrap();
         assert!((rate - 360_000.0).abs() < 1.0, "{rate}");
         assert_eq!((told["descriptors_per_h"].as_f64(), told["threads_per_h"].as_f64()), (Some(0.0), Some(0.0)));
+        let long: Vec<_> = (0..1_000).map(|at| sample(at * 5, 1, 7)).collect();
+        let kept = thinned(&long);
+        assert!(kept.len() <= HISTORY_SHOWN && kept.len() > 100 && kept.last() == long.last(), "{}", kept.len());
         assert!(growth(&samples[..3])["memory_bytes_per_h"].is_null() && growth(&[])["descriptors_per_h"].is_null());
     }
 
