@@ -273,6 +273,7 @@ fn request_of(order: &NewOrder) -> OrderRequest {
         price: intent.price,
         stop_price: intent.stop_price,
         stp_mode: None,
+        reduce_only: intent.reduce_only,
     }
 }
 

@@ -43,6 +43,7 @@ pub fn order_request(order: &NewOrder) -> OrderRequest {
         price: intent.price,
         stop_price: intent.stop_price,
         stp_mode: None,
+        reduce_only: intent.reduce_only,
     }
 }
 
@@ -137,6 +138,7 @@ fn reason_text(reason: ExpiryReason) -> ReasonText {
         ExpiryReason::OcoTrigger => "the other order of its list traded or was triggered",
         ExpiryReason::Rejected => "broke a rule when it was triggered",
         ExpiryReason::SelfTrade => "self-trade prevention",
+        ExpiryReason::NothingToReduce => "reduce-only: nothing left to reduce",
     })
 }
 

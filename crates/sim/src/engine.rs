@@ -9,6 +9,7 @@ mod matching;
 mod ordering;
 mod queries;
 mod recorded;
+mod reduce;
 mod report;
 mod rows;
 mod rules;

@@ -44,6 +44,9 @@ pub enum Reject {
     /// Free balance does not suffice.
     #[error("insufficient balance")]
     InsufficientBalance,
+    /// A reduce-only order, and no position on the other side.
+    #[error("the reduce-only order has no position to reduce")]
+    ReduceOnly,
     /// A post-only order would trade at once.
     #[error("the post-only order would trade at once")]
     WouldTake,
@@ -103,6 +106,7 @@ impl Reject {
             Self::MaxNumAlgoOrders => (-1013, "Filter failure: MAX_NUM_ALGO_ORDERS"),
             Self::MaxNumOrderLists => (-1013, "Filter failure: MAX_NUM_ORDER_LISTS"),
             Self::InsufficientBalance => (-2010, "Account has insufficient balance for requested action."),
+            Self::ReduceOnly => (-2022, "ReduceOnly Order is rejected."),
             Self::WouldTake => (-2010, "Order would immediately match and take."),
             Self::WouldTrigger => (-2010, "Stop price would trigger immediately."),
             Self::NoLastPrice => (-2010, "There is no last price for the symbol."),
@@ -140,7 +144,7 @@ impl Reject {
             Self::WouldTrigger => RejectReason::WouldTrigger,
             Self::DuplicateClientId => RejectReason::DuplicateId,
             Self::UnknownOrder | Self::NoSuchOrder | Self::CancelRestriction => RejectReason::UnknownOrder,
-            Self::NoLastPrice | Self::NoLiquidity => RejectReason::Other,
+            Self::NoLastPrice | Self::NoLiquidity | Self::ReduceOnly => RejectReason::Other,
         }
     }
 

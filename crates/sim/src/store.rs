@@ -28,6 +28,8 @@ pub(crate) struct Order {
     pub(crate) state: OrderState,
     pub(crate) expiry: ExpiryReason,
     pub(crate) is_house: bool,
+    /// May only make the position smaller.
+    pub(crate) is_reduce_only: bool,
     pub(crate) is_working: bool,
     pub(crate) is_on_book: bool,
     pub(crate) price: i64,

@@ -95,6 +95,8 @@ pub enum ExpiryReason {
     Rejected,
     /// Self-trade prevention.
     SelfTrade,
+    /// The position that it might have reduced is closed.
+    NothingToReduce,
 }
 
 /// How much to trade.
@@ -127,6 +129,8 @@ pub struct OrderRequest {
     pub stop_price: Option<Price>,
     /// Self-trade prevention; `None` takes the engine's default.
     pub stp_mode: Option<StpMode>,
+    /// On a perpetual: may it only make the position smaller? Without meaning on spot.
+    pub reduce_only: bool,
 }
 
 impl OrderRequest {
@@ -143,6 +147,7 @@ impl OrderRequest {
             price: None,
             stop_price: None,
             stp_mode: None,
+            reduce_only: false,
         }
     }
 

@@ -123,7 +123,7 @@ pub(crate) const fn expiry_word(reason: ExpiryReason) -> Option<&'static str> {
         ExpiryReason::UnfilledIoc => Some("UNFILLED_IOC_QUANTITY_EXPIRED"),
         ExpiryReason::UnfilledFok => Some("UNFILLED_FOK_ORDER_EXPIRED"),
         ExpiryReason::InsufficientLiquidity => Some("INSUFFICIENT_LIQUIDITY"),
-        ExpiryReason::InsufficientBalance | ExpiryReason::Rejected => Some("REJECTED"),
+        ExpiryReason::InsufficientBalance | ExpiryReason::Rejected | ExpiryReason::NothingToReduce => Some("REJECTED"),
         ExpiryReason::OcoTrigger => Some("OCO_TRIGGER"),
     }
 }

@@ -83,3 +83,62 @@ fn spot_stays_spot_what_is_not_there_is_not_sold() {
     assert_eq!(result.final_equity.unwrap(), money("999.55"), "0.9975 BTC at 100 beside it");
     assert_eq!(result.start_balance, money("1000"));
 }
+
+fn reduce_only(side: Side, quantity: &str) -> keel_sim::OrderRequest {
+    let order = keel_sim::OrderRequest::market(ID, side, quantity.parse().unwrap());
+    keel_sim::OrderRequest { reduce_only: true, ..order }
+}
+
+#[test]
+fn a_reduce_only_order_never_opens_or_adds() {
+    use keel_model::{OrderType, Price, Timestamp};
+    use keel_sim::{ExpiryReason, MarketKind, MatchingEngine, OrderRequest, OrderState, Reject, SimConfig};
+    let mut venue = MatchingEngine::new(SimConfig { bar_fill: keel_sim::BarFill::Close, ..SimConfig::default() });
+    venue.add_market(instrument("BTCUSDT", InstrumentKind::LinearPerpetual), MarketKind::Touch).unwrap();
+    let account = venue.add_account(&[(asset("USDT"), Notional::from_int(1_000_000))]).unwrap();
+    let columns = bars(&[FLAT, (10_000, 10_200, 10_000, 10_200, 1_000_000), FLAT]);
+    let bar = |at: usize| keel_model::MarketEvent::Bar(columns.bar(at, ID).unwrap());
+    venue.on_market(&bar(0)).unwrap();
+    let now = Timestamp::from_ns(START_NS + 60_000_000_000);
+    let (sell, buy) = (reduce_only(Side::Sell, "2"), reduce_only(Side::Buy, "2"));
+    let plain = OrderRequest::market(ID, Side::Buy, "1".parse().unwrap());
+    let held = |venue: &MatchingEngine| venue.linear_position(account, ID).to_string();
+
+    assert_eq!(venue.submit(now, account, &sell).unwrap_err(), Reject::ReduceOnly, "there is nothing to reduce");
+    assert_eq!(Reject::ReduceOnly.binance().0, -2022);
+    venue.submit(now, account, &plain).unwrap();
+    assert_eq!(venue.submit(now, account, &buy).unwrap_err(), Reject::ReduceOnly, "it would add");
+    let cut = venue.submit(now, account, &sell).unwrap();
+    assert_eq!((cut.state, cut.cum_quantity.to_string().as_str()), (OrderState::Expired, "1.000"));
+    assert_eq!((cut.expiry_reason, held(&venue).as_str()), (ExpiryReason::NothingToReduce, "0.000"));
+
+    // Two targets and a stop over one position: together they close it once.
+    venue.submit(now, account, &plain).unwrap();
+    let price: Price = "101.00".parse().unwrap();
+    let target = OrderRequest { reduce_only: true, ..OrderRequest::limit(ID, Side::Sell, "1".parse().unwrap(), price) };
+    let stop = OrderRequest {
+        order_type: OrderType::StopLoss,
+        stop_price: Some("99.00".parse().unwrap()),
+        reduce_only: true,
+        ..OrderRequest::market(ID, Side::Sell, "1".parse().unwrap())
+    };
+    let ids = [target, target, stop].map(|order| venue.submit(now, account, &order).unwrap().order_id);
+    venue.on_market(&bar(1)).unwrap();
+    assert_eq!(held(&venue), "0.000");
+    let state = |venue: &MatchingEngine, id| venue.order(account, ID, keel_sim::OrderRef::Id(id)).unwrap().state;
+    assert_eq!(ids.map(|id| state(&venue, id)), [OrderState::Filled, OrderState::Expired, OrderState::New]);
+    let fall = columns_of(&[(10_000, 10_000, 9_000, 9_000, 1_000_000)], 3);
+    venue.on_market(&keel_model::MarketEvent::Bar(fall.bar(0, ID).unwrap())).unwrap();
+    assert_eq!(
+        (state(&venue, ids[2]), held(&venue).as_str()),
+        (OrderState::Expired, "0.000"),
+        "looked at when triggered"
+    );
+}
+
+/// Bars that begin so many minutes later.
+fn columns_of(rows: &[(i64, i64, i64, i64, i64)], minutes: u64) -> keel_marketdata::columns::BarColumns {
+    let mut columns = bars(rows);
+    columns.ts_open_ns.iter_mut().for_each(|time| *time += minutes * 60_000_000_000);
+    columns
+}

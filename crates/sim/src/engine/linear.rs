@@ -73,7 +73,13 @@ impl MatchingEngine {
     }
 
     /// Would the margin hold if this order filled?
-    pub(super) fn check_margin(&self, m: usize, account: AccountId, draft: &Draft) -> Result<(), Reject> {
+    pub(super) fn check_margin(
+        &self,
+        m: usize,
+        account: AccountId,
+        draft: &Draft,
+        reduce_only: bool,
+    ) -> Result<(), Reject> {
         if self.accounts.is_house(account) {
             return Ok(());
         }
@@ -84,7 +90,7 @@ impl MatchingEngine {
         let signed = draft.side.sign() * draft.quantity;
         let (high, low) = self.reach(m, account);
         let is_reducing = if signed > 0 { high + signed <= 0 } else { low + signed >= 0 };
-        if is_reducing {
+        if is_reducing || reduce_only {
             return Ok(());
         }
         let (high, low) = if signed > 0 { (high + signed, low) } else { (high, low + signed) };

@@ -288,6 +288,7 @@ const fn leg_request(request: &OcoRequest, leg: &OcoLeg) -> OrderRequest {
         price: leg.price,
         stop_price: leg.stop_price,
         stp_mode: request.stp_mode,
+        reduce_only: false,
     }
 }
 

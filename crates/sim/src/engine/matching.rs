@@ -26,6 +26,8 @@ enum Halt {
     NoFunds,
     /// Self-trade prevention ended it.
     Prevented,
+    /// It may only reduce, and there is nothing left to reduce.
+    NothingToReduce,
 }
 
 impl MatchingEngine {
@@ -70,6 +72,7 @@ impl MatchingEngine {
         }
         match halt {
             Halt::Prevented => self.end_viewed(m, slot, OrderState::ExpiredInMatch, ExpiryReason::SelfTrade),
+            Halt::NothingToReduce => self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::NothingToReduce),
             Halt::NoFunds => self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::InsufficientBalance),
             Halt::NoLiquidity if limit.is_none() => {
                 self.end_viewed(m, slot, OrderState::Expired, ExpiryReason::InsufficientLiquidity)
@@ -131,7 +134,13 @@ impl MatchingEngine {
                         None => continue,
                     }
                 }
-                Source::Order(maker) => self.store[maker].remaining(),
+                Source::Order(maker) => match self.allowed(maker) {
+                    0 => {
+                        self.end(m, maker, OrderState::Expired, ExpiryReason::NothingToReduce, ClientId::EMPTY);
+                        continue;
+                    }
+                    available => available,
+                },
             };
             let (wanted, short) = self.wanted(m, slot, price);
             let quantity = wanted.min(available);
@@ -185,6 +194,10 @@ impl MatchingEngine {
         let rules = &market.rules;
         let whole = |quantity: i128| i64::try_from(quantity).unwrap_or(i64::MAX) / rules.step() * rules.step();
         let wanted = order.remaining();
+        if order.is_reduce_only {
+            let allowed = self.allowed(slot);
+            return (allowed, if allowed < wanted { Halt::NothingToReduce } else { Halt::NoLiquidity });
+        }
         if order.locked != 0 || order.is_house || market.is_linear {
             return (wanted, Halt::NoLiquidity);
         }

@@ -273,7 +273,8 @@ impl MatchingEngine {
     ) -> Result<i128, Reject> {
         let market = &self.markets[m];
         if market.is_linear {
-            return self.check_margin(m, account, draft).map(|()| 0);
+            self.check_reduce_only(m, account, draft, request)?;
+            return self.check_margin(m, account, draft, request.reduce_only).map(|()| 0);
         }
         let rules = &market.rules;
         let asset = if draft.side == Side::Buy { market.quote } else { market.base };
@@ -322,6 +323,7 @@ impl MatchingEngine {
     ) -> Result<u32, Reject> {
         let market = &self.markets[m];
         let asset = if draft.side == Side::Buy { market.quote } else { market.base };
+        let is_reduce_only = request.reduce_only && market.is_linear;
         self.accounts.lock(account, asset, lock)?;
         if lock != 0 {
             self.touch(account);
@@ -340,6 +342,7 @@ impl MatchingEngine {
             tif: TifInt(draft.tif),
             stp: request.stp_mode.unwrap_or(self.config.stp_default),
             is_house: self.accounts.is_house(account),
+            is_reduce_only,
             is_working: !is_stop,
             price: draft.price,
             stop: draft.stop,

@@ -14,6 +14,7 @@ use crate::external::{LevelChange, TopInt};
 use crate::reject::Reject;
 use crate::store::{NIL, OrderStore};
 use crate::tape::TapeTrade;
+use crate::types::{ClientId, ExpiryReason, OrderState};
 use keel_model::{
     BookDelta, BookSnapshot, InstrumentId, Level, MarketEvent, Price, Quantity, Rounding, Side, TopOfBook, Trade,
 };
@@ -202,6 +203,10 @@ impl MatchingEngine {
 
     /// One virtual trade of a resting order with the recorded market.
     pub(super) fn fill_resting(&mut self, m: usize, slot: u32, price: i64, quantity: i64) {
+        let quantity = quantity.min(self.allowed(slot));
+        if quantity == 0 {
+            return self.end(m, slot, OrderState::Expired, ExpiryReason::NothingToReduce, ClientId::EMPTY);
+        }
         let market = &mut self.markets[m];
         let id = market.next_trade_id;
         market.next_trade_id += 1;

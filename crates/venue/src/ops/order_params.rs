@@ -40,6 +40,8 @@ pub(super) fn new_order(ctx: Ctx<'_>, instrument: InstrumentId) -> Result<NewOrd
         price,
         stop_price,
         stp_mode,
+        // A parameter of derivatives; this is the spot API.
+        reduce_only: false,
     };
     let labels = labels(params, "strategyId", "strategyType")?;
     let response = response_type(params)?.unwrap_or(default_response(order_type));
