@@ -95,7 +95,9 @@ fn issues(view: &View, report: &Value) -> Vec<String> {
     issues.extend(view.stopping.iter().map(|reason| format!("it stops: {reason}")));
     if let Some(latch) = &view.latch {
         issues.push(format!("halted by {}; look, then `launcher rearm`", latch.words()));
-    } else if view.status.operator.is_emergency || view.status.trading_state == TradingState::Halted {
+    } else if view.status.operator.is_emergency
+        || (view.is_started && view.status.trading_state == TradingState::Halted)
+    {
         issues.push("trading is halted; `launcher status` tells by what".to_owned());
     }
     if !view.is_started {
@@ -152,7 +154,8 @@ mod tests {
 
     #[test]
     fn s1_031_s1_032_s1_033_each_threshold_is_an_issue_and_a_quiet_bot_has_none() {
-        let view = View { is_started: true, ..View::default() };
+        let mut view = View { is_started: true, ..View::default() };
+        view.status.trading_state = TradingState::Active;
         let report = |open: u64, memory: f64, alerts: Value| json!({ "current_metrics": { "open_files": open, "max_files": 100, "memory_mb": memory }, "active_alerts": alerts });
         assert_eq!(issues(&view, &report(80, 1500.0, json!([]))), Vec::<String>::new());
         let alerts = json!([{ "kind": "threads", "severity": "warning" }]);
