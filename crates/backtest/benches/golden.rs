@@ -257,11 +257,12 @@ fn tell(name: &str, result: &BacktestResult, idle: f64) {
     let per_row = seconds * 1e9 / result.rows as f64;
     let per_order = if result.orders > 0 { (seconds - idle).max(0.0) * 1e9 / result.orders as f64 } else { f64::NAN };
     println!(
-        "{name:<22} {:>8} rows {:>8} orders {:>7.2} M rows/s {per_row:>8.1} ns/row {per_order:>8.0} ns/order  {}",
+        "{name:<22} {:>8} rows {:>8} orders {:>7.2} M rows/s {per_row:>8.1} ns/row {per_order:>8.0} ns/order  {} {}",
         result.rows,
         result.orders,
         result.rows as f64 / seconds / 1e6,
-        result.final_balance
+        result.final_balance,
+        result.digest.get(..8).unwrap_or_default()
     );
 }
 

@@ -5,11 +5,12 @@
 use keel_engine::Effect;
 use keel_marketdata::L2Rows;
 use keel_model::{
-    CancelOutcome, ClientOrderId, ExecutionEvent, InstrumentId, MarketEvent, NotSentReason, QueryOutcome,
-    ReplaceOutcome, SubmitOutcome, Timestamp, UnknownReason,
+    CancelOutcome, ClientOrderId, ExecutionEvent, InstrumentId, MarketEvent, NewOrder, NotSentReason, OrderType,
+    QueryOutcome, ReplaceOutcome, SubmitOutcome, Timestamp, UnknownReason,
 };
 use keel_sim::{
-    AccountId, DelayedVenue, Delivery, MatchingEngine, OrderRef, Payload, SimAnswer, SimEvent, SimRequest, bridge,
+    AccountId, DelayedVenue, Delivery, FilledAtOnce, MatchingEngine, OrderRef, Payload, SimAnswer, SimEvent,
+    SimRequest, bridge,
 };
 use std::collections::VecDeque;
 
@@ -29,6 +30,9 @@ enum Asked {
     Balances,
 }
 
+/// Most market orders that wait to be filled at once; more go the usual way.
+const AT_ONCE_MAX: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Desk {
     venue: DelayedVenue,
@@ -36,14 +40,30 @@ pub(crate) struct Desk {
     recv_window_ms: u64,
     asked: VecDeque<Asked>,
     next_token: u64,
+    /// Where ways take no time: market orders that nothing is sent before, oldest first, and since when.
+    at_once: VecDeque<NewOrder>,
+    at_once_since: Timestamp,
+    /// Those of them that were filled whole, to be told.
+    filled: VecDeque<(NewOrder, FilledAtOnce)>,
+    is_instant: bool,
 }
 
 impl Desk {
-    /// `is_terse`: see [`DelayedVenue::set_terse`].
-    pub(crate) fn new(venue: MatchingEngine, account: AccountId, recv_window_ms: u64, is_terse: bool) -> Self {
+    /// `is_instant`: ways take no time, and nothing is said twice; see [`DelayedVenue::set_terse`].
+    pub(crate) fn new(venue: MatchingEngine, account: AccountId, recv_window_ms: u64, is_instant: bool) -> Self {
         let mut venue = DelayedVenue::new(venue);
-        venue.set_terse(is_terse);
-        Self { venue, account, recv_window_ms, asked: VecDeque::new(), next_token: 1 }
+        venue.set_terse(is_instant);
+        Self {
+            venue,
+            account,
+            recv_window_ms,
+            asked: VecDeque::new(),
+            next_token: 1,
+            at_once: VecDeque::new(),
+            at_once_since: Timestamp::ZERO,
+            filled: VecDeque::new(),
+            is_instant,
+        }
     }
 
     pub(crate) const fn venue(&self) -> &MatchingEngine {
@@ -54,8 +74,15 @@ impl Desk {
         self.account
     }
 
+    #[inline]
     pub(crate) fn next_at(&self) -> Option<Timestamp> {
-        self.venue.next_at()
+        if self.at_once.is_empty() { self.venue.next_at() } else { Some(self.at_once_since) }
+    }
+
+    /// Is nothing on its way?
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.at_once.is_empty() && self.venue.is_idle()
     }
 
     pub(crate) const fn venue_mut(&mut self) -> &mut MatchingEngine {
@@ -83,10 +110,43 @@ impl Desk {
         self.venue.on_rows(instrument, rows, until).ok()
     }
 
-    /// Lets the venue act on what has reached it by `at`; how much has come back by then and waits for [`Self::take`].
+    /// Lets the venue act on what has reached it by `at`; how much has come back by then and waits for [`Self::take`]. What
+    /// was filled at once comes after that, by [`Self::take_filled`].
     pub(crate) fn arrivals(&mut self, at: Timestamp) -> usize {
+        while let Some(order) = self.at_once.front() {
+            let intent = &order.intent;
+            let (instrument, side, quantity) = (intent.instrument, intent.side, intent.quantity);
+            let (venue, is_reduce_only) = (self.venue.engine_mut(), intent.reduce_only);
+            let filled = venue.fill_at_once(at, self.account, instrument, side, quantity, is_reduce_only);
+            let Some(filled) = filled else { break };
+            self.filled.extend(self.at_once.pop_front().map(|order| (order, filled)));
+        }
+        let before = self.venue.waiting(at);
+        if !self.at_once.is_empty() {
+            self.send_usually(at);
+        }
         self.venue.advance(at);
-        self.venue.waiting(at)
+        // What was filled at once is told before what the orders after it came to.
+        if self.filled.is_empty() { self.venue.waiting(at) } else { before }
+    }
+
+    /// The next order that was filled at once.
+    #[inline]
+    pub(crate) fn take_filled(&mut self) -> Option<(NewOrder, FilledAtOnce)> {
+        self.filled.pop_front()
+    }
+
+    /// Sends the orders that were to be filled at once the usual way: something comes after them, or they take longer.
+    #[cold]
+    fn send_usually(&mut self, now: Timestamp) {
+        while let Some(order) = self.at_once.pop_front() {
+            // There was room when they came. One that found none is asked about, as any that is not answered.
+            self.send_request(
+                now,
+                Asked::Submit(order.client_order_id),
+                SimRequest::Submit(bridge::order_request(&order)),
+            );
+        }
     }
 
     /// What has come back by `at`, one after the other, in the engine's words; `Some(None)` for what it does not hear.
@@ -102,7 +162,12 @@ impl Desk {
             Effect::Submit(approved) => {
                 let order = approved.into_inner();
                 let id = order.client_order_id;
-                if self.request(now, Asked::Submit(id), SimRequest::Submit(bridge::order_request(&order))) {
+                let may_fill_at_once = self.is_instant && order.intent.order_type == OrderType::Market;
+                if may_fill_at_once && self.at_once.len() < AT_ONCE_MAX && self.venue.is_way_in_free() {
+                    self.at_once.push_back(order);
+                    self.at_once_since = now;
+                    immediate.push(self.sent(id, now));
+                } else if self.request(now, Asked::Submit(id), SimRequest::Submit(bridge::order_request(&order))) {
                     immediate.push(self.sent(id, now));
                 } else {
                     immediate.push(ExecutionEvent::Submit(id, SubmitOutcome::NotSent(NotSentReason::RateLimited)));
@@ -154,6 +219,13 @@ impl Desk {
     }
 
     fn request(&mut self, now: Timestamp, asked: Asked, request: SimRequest) -> bool {
+        if !self.at_once.is_empty() {
+            self.send_usually(now);
+        }
+        self.send_request(now, asked, request)
+    }
+
+    fn send_request(&mut self, now: Timestamp, asked: Asked, request: SimRequest) -> bool {
         let is_sent = self.venue.send(now, self.account, self.next_token, request).is_ok();
         if is_sent {
             self.next_token += 1;

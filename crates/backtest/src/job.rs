@@ -194,14 +194,20 @@ impl Backtest {
     /// One row. `false` when the run is over, because the venue has closed everything.
     #[inline]
     pub fn feed(&mut self, event: &MarketEvent) -> bool {
-        let now = event.ts_recv().as_ns();
+        self.feed_at(event, event.ts_recv())
+    }
+
+    /// As [`Self::feed`], where it is known when the row happens.
+    #[inline]
+    fn feed_at(&mut self, event: &MarketEvent, at: Timestamp) -> bool {
+        let now = at.as_ns();
         self.rows += 1;
         self.last_ns = now;
         // What is stamped exactly at midnight, such as the last bar of a day, belongs to the day that ends.
         if now > self.day_end {
             self.turn_day(now, matches!(event, MarketEvent::Bar(_)));
         }
-        self.replay.feed(event);
+        self.replay.feed_at(event, at);
         if self.warmup_left > 0 || self.start.is_none() || !self.is_begun || self.config.has_marks {
             self.follow(event);
         }
@@ -392,11 +398,13 @@ pub fn run(
 }
 
 fn feed_one(backtest: &mut Backtest, series: &Series<'_>) {
-    for at in 0..series.rows.len() {
+    let mut at = 0;
+    while let Some(due) = series.rows.due(at) {
         // Read where it was made: a copy would wait for it.
         let event = series.rows.event(at, series.instrument);
+        at += 1;
         if let Some(event) = &event
-            && !backtest.feed(event)
+            && !backtest.feed_at(event, Timestamp::from_ns(due))
         {
             return;
         }

@@ -12,7 +12,7 @@ use crate::sync::Sync;
 use crate::trades::{TradeLog, TradeRow};
 use keel_engine::{Effect, Engine, EngineConfig, EngineError, Notice, Outbox, StateDigest};
 use keel_model::{Asset, Command, Event, ExecutionEvent, ExitPolicy, MarketEvent, Notional, StatusSnapshot, Timestamp};
-use keel_sim::{AccountId, LatencyModel, MarketKind, MatchingEngine, SimConfig, SimError};
+use keel_sim::{AccountId, LatencyModel, MarketKind, MatchingEngine, SimConfig, SimError, bridge};
 use keel_strategy::Strategy;
 use std::fmt;
 use std::time::Duration;
@@ -168,7 +168,7 @@ impl Replay {
         Ok(Self {
             engine: Engine::new(config.engine, strategies)?,
             desk: Desk::new(venue, account, recv_window_ms, config.is_instant),
-            outbox: Outbox::new(),
+            outbox: Outbox::terse(),
             observer: None,
             balances: config.balances,
             timer_interval: config.timer_interval,
@@ -192,12 +192,19 @@ impl Replay {
 
     /// Tells `observer` everything that the engine tells, as it happens.
     pub fn observe(&mut self, observer: NoticeObserver) {
+        self.outbox = Outbox::new();
         self.observer = Some(observer);
     }
 
     /// One market event. Everything that is due before it happens first; then venue and engine see it.
     pub fn feed(&mut self, event: &MarketEvent) {
-        let at = event.ts_recv().max(self.now);
+        self.feed_at(event, event.ts_recv());
+    }
+
+    /// As [`Self::feed`], where it is known when the event is received.
+    #[inline]
+    pub(crate) fn feed_at(&mut self, event: &MarketEvent, ts_recv: Timestamp) {
+        let at = ts_recv.max(self.now);
         if self.begun.is_none() {
             self.begin(at);
         }
@@ -424,6 +431,14 @@ impl Replay {
             self.engine.process_execution(at, &event, &mut self.outbox);
             self.dispatch();
         }
+        while let Some((order, filled)) = self.desk.take_filled() {
+            let report = ExecutionEvent::Report(bridge::filled_at_once(&order, &filled, at));
+            self.engine.process_execution(at, &report, &mut self.outbox);
+            self.dispatch();
+            let balances = bridge::changed_balances(&filled.balances);
+            self.engine.process_balances(at, &balances, filled.balances.ts, &mut self.outbox);
+            self.dispatch();
+        }
     }
 
     /// Empties the outbox, and what that leads to, into the venue.
@@ -462,7 +477,13 @@ impl Replay {
                 self.desk.send(self.now, effect, &mut self.immediate);
                 let mut immediate = std::mem::take(&mut self.immediate);
                 for event in immediate.drain(..) {
-                    self.engine.process_execution(self.now, &event, &mut self.outbox);
+                    match event {
+                        // What it led to follows at once.
+                        ExecutionEvent::Sent { client_order_id, signed_at, recv_window_ms } if self.is_instant => {
+                            self.engine.note_sent(client_order_id, signed_at, recv_window_ms, &mut self.outbox);
+                        }
+                        event => self.engine.process_execution(self.now, &event, &mut self.outbox),
+                    }
                 }
                 self.immediate = immediate;
             }

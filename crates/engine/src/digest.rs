@@ -14,7 +14,8 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::io::Write as _;
 
 /// SHA-256 of the trading state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,7 +42,7 @@ pub(crate) struct Part {
     hash: Sha256,
     count: u64,
     #[serde(skip)]
-    line: String,
+    line: Vec<u8>,
 }
 
 /// A hash that goes on where it was saved.
@@ -64,18 +65,18 @@ mod hash_state {
 }
 
 /// One record, field by field; the same text as `format!` would give, several times as fast.
-pub(crate) struct Line<'a>(&'a mut String);
+pub(crate) struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
     fn gap(&mut self) {
         if !self.0.is_empty() {
-            self.0.push(' ');
+            self.0.push(b' ');
         }
     }
 
     pub(crate) fn word(&mut self, word: &str) -> &mut Self {
         self.gap();
-        self.0.push_str(word);
+        self.0.extend_from_slice(word.as_bytes());
         self
     }
 
@@ -90,7 +91,7 @@ impl Line<'_> {
         let mut at = text.len();
         let Some(mut rest) = u64::try_from(mantissa.unsigned_abs()).ok().filter(|_| scale <= 18) else {
             let number = keel_model::Notional::new(mantissa, scale).unwrap_or_default();
-            // Writing to a String cannot fail.
+            // Writing to memory cannot fail.
             let _written = write!(self.0, "{number}");
             return self;
         };
@@ -111,7 +112,7 @@ impl Line<'_> {
         if mantissa < 0 {
             put(b'-');
         }
-        self.0.push_str(text.get(at..).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default());
+        self.0.extend_from_slice(text.get(at..).unwrap_or_default());
         self
     }
 }
@@ -126,14 +127,14 @@ impl Part {
 
     fn take_line(&mut self) {
         self.hash.update((self.line.len() as u64).to_le_bytes());
-        self.hash.update(self.line.as_bytes());
+        self.hash.update(&self.line);
         self.count += 1;
     }
 
     /// Adds one record. The text must say everything that counts and nothing else.
     pub(crate) fn add(&mut self, record: fmt::Arguments<'_>) {
         self.line.clear();
-        // Writing to a String cannot fail.
+        // Writing to memory cannot fail.
         let _written = self.line.write_fmt(record);
         self.take_line();
     }
@@ -151,7 +152,7 @@ pub(crate) struct Bag {
     sum: [u64; 4],
     count: u64,
     #[serde(skip)]
-    line: String,
+    line: Vec<u8>,
 }
 
 impl Bag {
@@ -159,7 +160,7 @@ impl Bag {
     pub(crate) fn record(&mut self, write: impl FnOnce(&mut Line<'_>)) {
         self.line.clear();
         write(&mut Line(&mut self.line));
-        let hash = Sha256::digest(self.line.as_bytes());
+        let hash = Sha256::digest(&self.line);
         let mut carry = 0u64;
         for (word, bytes) in self.sum.iter_mut().zip(hash.chunks_exact(8)) {
             let mut buffer = [0u8; 8];
@@ -226,9 +227,9 @@ mod tests {
             (-1, 18),
             (1, 36),
         ] {
-            let mut text = String::new();
+            let mut text = Vec::new();
             Line(&mut text).word("a").decimal(mantissa, scale).number(5);
-            assert_eq!(text, format!("a {} 5", Notional::new(mantissa, scale).unwrap()));
+            assert_eq!(text, format!("a {} 5", Notional::new(mantissa, scale).unwrap()).into_bytes());
         }
         assert_eq!(OrderType::TakeProfitLimit.name(), format!("{:?}", OrderType::TakeProfitLimit));
         assert_eq!(TimeInForce::Gtc.name(), format!("{:?}", TimeInForce::Gtc));

@@ -10,8 +10,8 @@ use keel_execution::parents::ParentAction;
 use keel_execution::{OrderAction, OrderManager, ParentBook};
 use keel_marketdata::{BarBuilder, OrderBook};
 use keel_model::{
-    Event, ExecutionEvent, FeedState, InstrumentId, Instruments, ParentId, Portfolio, StrategyId, Timestamp,
-    TradingState,
+    Balance, ClientOrderId, Event, ExecutionEvent, FeedState, InstrumentId, Instruments, ParentId, Portfolio,
+    StrategyId, Timestamp, TradingState,
 };
 use keel_risk::RiskService;
 use keel_strategy::{Context, Lent, OpenOrder, OrderIdGenerator, Strategy, StrategyRequest};
@@ -286,6 +286,29 @@ impl Engine {
         self.pump(out);
         self.note_answer(event, out);
         self.finish(out);
+    }
+
+    /// Takes some balances as the account stream tells them; as [`Self::process_execution`] with
+    /// [`ExecutionEvent::Balances`], borrowed.
+    pub fn process_balances(&mut self, ts: Timestamp, balances: &[Balance], ts_event: Timestamp, out: &mut Outbox) {
+        self.advance(ts);
+        self.risk.on_time(self.now);
+        self.on_balances(balances, false, ts_event, out);
+        self.pump(out);
+        self.finish(out);
+    }
+
+    /// Takes word that a placement has left, from a driver whose ways take no time: what follows from it is done together with
+    /// the next event.
+    pub fn note_sent(&mut self, id: ClientOrderId, signed_at: Timestamp, recv_window_ms: u64, out: &mut Outbox) {
+        let event = ExecutionEvent::Sent { client_order_id: id, signed_at, recv_window_ms };
+        if self.parents.has_children() {
+            return self.process_execution(signed_at, &event, out);
+        }
+        self.advance(signed_at);
+        let mut actions = std::mem::take(&mut self.actions);
+        self.orders.on_event(&event, self.now, &mut actions);
+        self.actions = actions;
     }
 
     /// Tells the time: drives every time-out and schedule.

@@ -248,13 +248,27 @@ pub enum Notice {
 #[derive(Debug, Default)]
 pub struct Outbox {
     effects: Vec<Effect>,
+    is_terse: bool,
 }
 
 impl Outbox {
     /// Empty, with room for a usual event.
     #[must_use]
     pub fn new() -> Self {
-        Self { effects: Vec::with_capacity(256) }
+        Self { effects: Vec::with_capacity(256), is_terse: false }
+    }
+
+    /// As [`Self::new`], for drivers that care for requests and fills: the steps of an order are told only where the venue or
+    /// we refused it.
+    #[must_use]
+    pub fn terse() -> Self {
+        Self { is_terse: true, ..Self::new() }
+    }
+
+    /// Are the steps of orders that go as they should left out?
+    #[inline]
+    pub(crate) const fn is_terse(&self) -> bool {
+        self.is_terse
     }
 
     /// Adds an effect.

@@ -339,6 +339,13 @@ impl ParentBook {
         self.dirty.is_empty() || !self.has_begun
     }
 
+    /// Is any order known to belong to a parent?
+    #[must_use]
+    #[inline]
+    pub fn has_children(&self) -> bool {
+        !self.by_child.is_empty()
+    }
+
     /// Does anybody wait for prices or public trades?
     #[must_use]
     #[inline]

@@ -123,11 +123,14 @@ impl TradeMemory {
 }
 
 /// The id as a number, where writing the number gives the id back.
+#[inline]
 fn number_of(id: &TradeId) -> Option<u64> {
-    let text = id.as_str();
-    let is_plain = !text.is_empty() && text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_canonical = is_plain && (text.len() == 1 || !text.starts_with('0'));
-    if is_canonical { text.parse().ok() } else { None }
+    let text = id.as_bytes();
+    // Nineteen digits always fit.
+    if text.len() > 19 || !matches!(text, [b'0'] | [b'1'..=b'9', ..]) {
+        return None;
+    }
+    text.iter().try_fold(0u64, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))
 }
 
 #[cfg(test)]
@@ -144,6 +147,11 @@ mod tests {
         assert!(!memory.insert(a, &id("7"), ts(2)) && memory.contains(b, &id("7")));
         assert!(memory.insert(a, &id("07"), ts(1)), "text ids that look alike are not alike");
         assert!(memory.insert(a, &id("x-7"), ts(1)));
+        let numbers = ["0", "9", "1234567890123456789", "9999999999999999999"].map(|text| number_of(&id(text)));
+        assert_eq!(numbers, [Some(0), Some(9), Some(1_234_567_890_123_456_789), Some(9_999_999_999_999_999_999)]);
+        for text in ["", "00", "-1", "+1", "1x", "12345678901234567890"] {
+            assert_eq!(number_of(&id(text)), None, "{text}");
+        }
         assert_eq!(memory.horizon(), Timestamp::ZERO);
         for number in 10..20 {
             assert!(memory.insert(a, &id(&number.to_string()), ts(number)));

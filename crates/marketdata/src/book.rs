@@ -394,6 +394,13 @@ fn check_best(before: Best, after: Best) -> Result<(), BookError> {
 #[inline]
 fn check_jump(before: Option<Level>, after: Option<Level>) -> Result<(), BookError> {
     let (Some(before), Some(after)) = (before, after) else { return Ok(()) };
+    if before.price.scale() == after.price.scale() {
+        // As below, in whole numbers.
+        let (one, other) = (before.price.mantissa(), after.price.mantissa());
+        if one.min(other).checked_mul(JUMP_FACTOR_MAX).is_some_and(|most| one.max(other) <= most) {
+            return Ok(());
+        }
+    }
     let (low, high) =
         if before.price <= after.price { (before.price, after.price) } else { (after.price, before.price) };
     match low.checked_mul_int(JUMP_FACTOR_MAX) {

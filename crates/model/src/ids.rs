@@ -53,6 +53,13 @@ impl<const N: usize> InlineStr<N> {
         self.bytes.get(..usize::from(self.length)).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
     }
 
+    /// The bytes of the text.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
     /// Is it empty?
     #[must_use]
     pub const fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Between the engine's words and those of the model: requests in, outcomes and reports out. What drives the live engine
 //! over the simulated venue in process (backtest, simulated fills on real data) shares these, so that both say the same.
 
+use crate::engine::FilledAtOnce;
 use crate::event::{AccountTrade, BalanceUpdate, ExecReport};
 use crate::reject::Reject;
 use crate::types::{
@@ -11,8 +12,8 @@ use keel_model::ids::CLIENT_ORDER_ID_LENGTH_MAX;
 use keel_model::order::ReasonText;
 use keel_model::{
     Balance, CancelOrder, CancelOutcome, ClientOrderId, ExecType, ExecutionReport, Fill, InlineStr, Liquidity,
-    NewOrder, OrderSnapshot, Price, QueryOutcome, RejectReason, ReplaceOrder, ReplaceOutcome, SubmitAck, SubmitOutcome,
-    Timestamp, VenueOrderId,
+    NewOrder, OrderSnapshot, OrderStatus, Price, QueryOutcome, RejectReason, ReplaceOrder, ReplaceOutcome, SubmitAck,
+    SubmitOutcome, Timestamp, VenueOrderId,
 };
 
 /// Our client order id as the venue's.
@@ -158,6 +159,37 @@ fn fill_of_report(report: &ExecReport) -> Option<Fill> {
     })
 }
 
+/// The report of a market order that was filled the moment it arrived, as the account stream would have told it at `ts_recv`.
+#[must_use]
+pub fn filled_at_once(order: &NewOrder, filled: &FilledAtOnce, ts_recv: Timestamp) -> ExecutionReport {
+    let (instrument, side, ts) = (order.intent.instrument, order.intent.side, filled.balances.ts);
+    ExecutionReport {
+        exec_type: ExecType::Trade,
+        client_order_id: Some(order.client_order_id),
+        venue_order_id: venue_order_id(filled.order_id),
+        instrument,
+        side,
+        status: OrderStatus::Filled,
+        quantity: filled.quantity,
+        price: None,
+        cum_quantity: filled.quantity,
+        fill: Some(Fill {
+            trade_id: number(filled.trade_id),
+            instrument,
+            side,
+            price: filled.price,
+            quantity: filled.quantity,
+            fee: filled.fee.normalized(),
+            fee_asset: filled.fee_asset,
+            liquidity: Liquidity::Taker,
+            ts_event: ts,
+        }),
+        ts_event: ts,
+        ts_recv,
+        text: ReasonText::EMPTY,
+    }
+}
+
 /// A trade of the account as a fill.
 #[must_use]
 pub fn fill(trade: &AccountTrade) -> Fill {
@@ -241,10 +273,17 @@ pub fn query_outcome(result: &Result<OrderView, Reject>, asked: Timestamp) -> Qu
 /// Balances that changed.
 #[must_use]
 pub fn balances(update: &BalanceUpdate) -> Vec<Balance> {
-    [update.base, update.quote]
-        .into_iter()
-        .map(|balance| Balance { free: balance.free.normalized(), locked: balance.locked.normalized(), ..balance })
-        .collect()
+    changed_balances(update).to_vec()
+}
+
+/// Balances that changed: of the base and of the quote asset.
+#[must_use]
+pub fn changed_balances(update: &BalanceUpdate) -> [Balance; 2] {
+    [update.base, update.quote].map(|balance| Balance {
+        free: balance.free.normalized(),
+        locked: balance.locked.normalized(),
+        ..balance
+    })
 }
 
 #[cfg(test)]

@@ -159,6 +159,19 @@ impl DelayedVenue {
         Ok(at)
     }
 
+    /// Is nothing on its way?
+    #[must_use]
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.inbound.is_empty() && self.outbound.is_empty()
+    }
+
+    /// Is nothing on its way in, and room for much on its way out?
+    #[must_use]
+    pub fn is_way_in_free(&self) -> bool {
+        self.inbound.is_empty() && self.outbound.len() < Self::DELIVERIES_MAX / 2
+    }
+
     /// Executes every request that has arrived by `now`, each at its own time.
     pub fn advance(&mut self, now: Timestamp) {
         while let Some(pending) = self.inbound.pop_front_if(|pending| pending.at <= now) {

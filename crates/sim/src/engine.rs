@@ -3,6 +3,7 @@
 //! Each request runs to its end at the time it is given: checks, locks, matching, triggered stop orders, events. A refused
 //! request changes nothing.
 
+mod at_once;
 mod linear;
 mod lists;
 mod matching;
@@ -27,6 +28,7 @@ use crate::store::{NIL, OrderStore};
 use crate::tape::{Candle, Tape};
 use crate::touch::TouchBook;
 use crate::types::{AccountId, ListId, OrderId};
+pub use at_once::FilledAtOnce;
 use keel_model::{Asset, Instrument, InstrumentId, InstrumentKind, Notional, Side, Timestamp};
 pub(crate) use linear::LinearPosition;
 pub use linear::Liquidation;

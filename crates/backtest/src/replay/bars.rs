@@ -44,6 +44,18 @@ impl Replay {
             self.run_until(bar.ts_recv.max(self.now));
             return self.decide_on(event);
         }
+        if self.is_instant && bar.ts_recv < self.next_timer && self.desk.is_calm() {
+            // Nothing can happen before its close but its close.
+            match self.desk.venue_mut().bar_whole(bar) {
+                Ok(true) => return self.decide_calmly(bar),
+                Ok(false) => {}
+                Err(_) => {
+                    self.run_until(bar.ts_open.max(self.now));
+                    self.refused += 1;
+                    return;
+                }
+            }
+        }
         self.run_until(bar.ts_open.max(self.now));
         match self.desk.venue_mut().bar_open(bar) {
             Ok(true) => self.step_through(bar),
@@ -61,6 +73,23 @@ impl Replay {
         self.desk.venue_mut().bar_close(bar);
         self.desk.collect(self.now);
         self.decide_on(event);
+    }
+
+    /// The engine sees a bar in which nothing else has happened.
+    #[inline]
+    fn decide_calmly(&mut self, bar: &Bar) {
+        self.now = self.now.max(bar.ts_recv);
+        if self.desk.venue().has_events() {
+            self.desk.collect(self.now);
+            self.settle();
+        }
+        self.engine.process_bar(bar, &mut self.outbox);
+        if !self.outbox.is_empty() || !self.is_started {
+            self.dispatch();
+        }
+        if !self.desk.is_calm() {
+            self.settle();
+        }
     }
 
     fn step_through(&mut self, bar: &Bar) {

@@ -3,6 +3,7 @@
 use crate::desk::*;
 use keel_backtest::{Rows, Series, run};
 use keel_model::{InstrumentKind, Notional};
+use keel_strategy::{Params, build};
 
 /// Orders, position in thousandths and balance in 10^-8, of the golden job: averages of 10 and 20, from the 20th input on, 0.010
 /// a side; `touch` gives the price of a buy and of a sell in cents.
@@ -127,4 +128,25 @@ fn the_same_data_and_settings_give_the_same_digest() {
     let first = once();
     assert_eq!(once(), first);
     assert_ne!(on_bars(config(InstrumentKind::LinearPerpetual), &walk(4, 2_000), flip(&[])).digest, first.digest);
+}
+
+/// While the venue publishes its market it fills every order the usual way, step by step.
+#[test]
+fn orders_that_are_filled_at_once_come_to_the_same_as_those_that_go_step_by_step() {
+    let (columns, quoted) = (walk(5, 4_000), quotes(5, 4_000));
+    let (bars, quotes) = (Rows::Bars(&columns), Rows::Quotes(&quoted));
+    let (perpetual, spot) = (InstrumentKind::LinearPerpetual, InstrumentKind::Spot);
+    let cross = || vec![build("ema-cross", ID, &Params::new().with("bar_s", 60)).unwrap()];
+    let both = |input| flip(&[("input", input), ("order_quantity_base", "0.010")]);
+    let run_all = |is_published: bool| {
+        let once = |kind, rows, strategies| {
+            let mut job = config(kind);
+            job.replay.sim.publish_market_data = is_published;
+            run(job, &[Series { instrument: ID, rows }], strategies, &|| 0.0).unwrap()
+        };
+        [once(perpetual, bars, both("bars")), once(perpetual, quotes, both("quotes")), once(spot, bars, cross())]
+    };
+    let at_once = run_all(false);
+    assert!(at_once.iter().all(|result| result.fills > 20), "{:?}", at_once.each_ref().map(|result| result.fills));
+    assert_eq!(run_all(true), at_once);
 }

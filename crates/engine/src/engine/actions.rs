@@ -50,7 +50,9 @@ impl Engine {
         let (new, filled, end) = (order.new, order.filled, order.end);
         let venue_order_id = order.venue_order_id.unwrap_or(VenueOrderId::EMPTY);
         let (strategy, instrument, side) = (new.strategy, new.intent.instrument, new.intent.side);
-        out.notify(Notice::Order { id, strategy, instrument, side, from, to, change });
+        if !out.is_terse() || !matches!(change, Change::Plain) {
+            out.notify(Notice::Order { id, strategy, instrument, side, from, to, change });
+        }
         self.note_outcome(&new, from, to, change);
         let kind = match (to, change) {
             (OrderState::Live, _) => Some(OrderUpdateKind::Accepted { venue_order_id }),
@@ -129,13 +131,20 @@ impl Engine {
 
     /// After a batch: what risk holds for an order, and what strategies see of it, is made what the order manager knows.
     pub(super) fn sync_touched(&mut self, actions: &[OrderAction]) {
+        let is_alone = !self.parents.has_children();
+        let mut last = None;
         for action in actions {
             self.note_children(action);
             match *action {
                 OrderAction::Changed { id, .. }
                 | OrderAction::Filled { id, .. }
                 | OrderAction::CancelRejected { id, .. }
-                | OrderAction::Adopted { id } => self.sync_order(id),
+                | OrderAction::Adopted { id } => {
+                    // Nothing has changed since it was last looked at.
+                    if !is_alone || last.replace(id) != Some(id) {
+                        self.sync_order(id);
+                    }
+                }
                 OrderAction::Cancel(cancel) => self.sync_order(cancel.client_order_id),
                 OrderAction::Alarm(Alarm::Missing { id, .. }) => self.sync_order(id),
                 OrderAction::Query(_)

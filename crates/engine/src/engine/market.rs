@@ -28,6 +28,15 @@ impl Engine {
         self.finish(out);
     }
 
+    /// Takes one bar; as [`Self::process_market`] without wrapping.
+    #[inline]
+    pub fn process_bar(&mut self, bar: &Bar, out: &mut Outbox) {
+        self.market_events += 1;
+        self.advance(bar.ts_recv);
+        self.on_bar(bar, out);
+        self.finish(out);
+    }
+
     /// Calls every strategy that subscribed to an instrument in any form.
     fn tell_all(
         &mut self,

@@ -249,7 +249,7 @@ impl MatchingEngine {
 
 impl LinearPosition {
     /// Applies a fill worth `value` atoms; answers the profit that it realised, in atoms.
-    fn apply(&mut self, side: Side, value: i128, quantity: i64) -> i128 {
+    pub(super) fn apply(&mut self, side: Side, value: i128, quantity: i64) -> i128 {
         let sign = side.sign();
         if self.quantity.signum() != -sign {
             self.quantity += sign * quantity;

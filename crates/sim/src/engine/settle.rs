@@ -3,7 +3,6 @@
 use super::MatchingEngine;
 use super::rules::RATE_SCALE;
 use crate::accounts::{AMOUNT_SCALE, FEE_SCALE, pow10};
-use crate::event::AccountTrade;
 use crate::types::{ClientId, ExpiryReason, OrderState};
 use keel_model::{ExecType, Quantity, Side};
 
@@ -105,27 +104,10 @@ impl MatchingEngine {
         if order.is_house {
             return;
         }
-        let rules = &self.markets[m].rules;
-        let trade = AccountTrade {
-            trade_id: fill.trade_id,
-            order_id: order.id,
-            list_id: (order.list > 0).then_some(order.list),
-            instrument: order.instrument,
-            ts: self.now,
-            side: order.side(),
-            price: rules.price(fill.price),
-            quantity: rules.quantity(fill.quantity),
-            quote: rules.quote(i128::from(fill.price) * i128::from(fill.quantity)),
-            fee: crate::accounts::to_notional(fill.fee),
-            fee_asset: self.accounts.asset(fill.fee_asset),
-            is_maker: fill.is_maker,
-        };
-        let (account, instrument) = (order.account, order.instrument);
-        let trades = &mut self.store.book_mut(account, instrument).trades;
-        if trades.len() >= self.config.limits.account_trades_max.max(1) {
-            trades.pop_front();
-        }
-        trades.push_back(trade);
+        let (account, order_id, side) = (order.account, order.id, order.side());
+        let list_id = (order.list > 0).then_some(order.list);
+        let trade = self.account_trade(m, order_id, list_id, side, fill);
+        self.remember(account, trade);
     }
 
     /// Ends an open order with a report.

@@ -128,10 +128,28 @@ impl MatchingEngine {
         Ok(())
     }
 
-    /// Begins to go through a closed bar: its open is the price. Answers whether steps have to be taken at the open; without
-    /// open orders the bar is over at once.
-    pub fn bar_open(&mut self, bar: &Bar) -> Result<bool, Reject> {
+    /// Goes through a closed bar while no order is open, which leaves nothing but its close. `false`, and nothing has happened,
+    /// when orders are open: the bar is to be gone through in steps then.
+    pub fn bar_whole(&mut self, bar: &Bar) -> Result<bool, Reject> {
         let m = self.market_index(bar.instrument)?;
+        if self.store.open_total > 0 {
+            return Ok(false);
+        }
+        let ([_, _, _, close], budget) = self.read_bar(m, bar)?;
+        let Some(touch) = self.markets[m].touch.as_mut().filter(|touch| !touch.is_quoted) else {
+            return Err(Reject::UnknownInstrument);
+        };
+        (touch.bid_left, touch.ask_left, touch.bar) = (budget, budget, None);
+        self.now = self.now.max(bar.ts_recv);
+        self.touch_price(m, close);
+        self.watch_margin(m);
+        self.flush(m);
+        Ok(true)
+    }
+
+    /// Open, high, low and close in units, and how much may fill within the bar.
+    #[inline]
+    fn read_bar(&self, m: usize, bar: &Bar) -> Result<([i64; 4], i64), Reject> {
         let market = &self.markets[m];
         let rules = &market.rules;
         let price = |price: Price| {
@@ -156,6 +174,14 @@ impl MatchingEngine {
                 units / rules.step() * rules.step()
             }
         };
+        Ok(([open, high, low, close], budget))
+    }
+
+    /// Begins to go through a closed bar: its open is the price. Answers whether steps have to be taken at the open; without
+    /// open orders the bar is over at once.
+    pub fn bar_open(&mut self, bar: &Bar) -> Result<bool, Reject> {
+        let m = self.market_index(bar.instrument)?;
+        let ([open, high, low, close], budget) = self.read_bar(m, bar)?;
         let first_new_order = self.next_order_id;
         let has_orders = self.store.open_total > 0;
         let Some(touch) = self.markets[m].touch.as_mut().filter(|touch| !touch.is_quoted) else {
