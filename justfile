@@ -108,6 +108,10 @@ parquet:
 bench-catalogue ROWS="2000000":
     cargo bench -p keel-catalogue --bench read -- {{ROWS}}
 
+# The API of a running bot against its own OpenAPI document, by schemathesis; EXAMPLES for each operation.
+openapi EXAMPLES="25":
+    EXAMPLES={{EXAMPLES}} bash tests/openapi/run.sh
+
 # What is in packaging/, as far as this machine can check it: promtool, systemd-analyze, a running bot's metrics.
 packaging:
     bash packaging/check.sh

@@ -117,6 +117,12 @@ fn see(observed: &Observed, topic: Topic, query: &str) -> Response<Body> {
     }
 }
 
+/// A whole number, also one that is written as 5.0; what is too large is the largest.
+fn whole(value: &Value) -> Option<u64> {
+    let is_whole = |number: &f64| number.fract() == 0.0 && *number >= 0.0;
+    value.as_u64().or_else(|| value.as_f64().filter(is_whole).map(|number| number as u64))
+}
+
 /// The body is the verb's own fields, and `timeout_ms` if wanted.
 fn request_of(verb: &str, body: &[u8]) -> Result<Request, String> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
@@ -125,11 +131,15 @@ fn request_of(verb: &str, body: &[u8]) -> Result<Request, String> {
     let Value::Object(mut fields) = value else { return Err("the body is not a JSON object".to_owned()) };
     let timeout = match fields.remove("timeout_ms") {
         None => ACTION_WAIT,
-        Some(value) => match value.as_u64() {
+        Some(value) => match whole(&value) {
             Some(ms) => Duration::from_millis(ms).min(ACTION_WAIT),
             None => return Err("timeout_ms is a whole number of milliseconds".to_owned()),
         },
     };
+    // A program's missing value must not become "all".
+    if let Some((name, _)) = fields.iter().find(|(_, value)| value.is_null()) {
+        return Err(format!("{name} is null; leave it out, or say which"));
+    }
     if verb == "stop" {
         fields.entry("force").or_insert(Value::Bool(false));
     }
@@ -225,6 +235,9 @@ mod tests {
         let ask = |verb: &str, body: &str| request_of(verb, body.as_bytes()).map(|it| it.ask);
         assert_eq!(ask("pause", ""), Ok(Ask::Pause {}));
         assert_eq!(ask("stop", "{}"), Ok(Ask::Stop { force: false }));
+        assert_eq!(ask("pause", "{\"timeout_ms\":5.0}"), Ok(Ask::Pause {}));
+        assert!(ask("pause", "{\"timeout_ms\":5.5}").is_err() && ask("pause", "{\"timeout_ms\":-1}").is_err());
+        assert!(ask("flatten", "{\"instrument\":null}").unwrap_err().contains("null"), "a missing value is not all");
         assert_eq!(ask("cancel", "{\"order\":\"k1-1-1\"}"), Ok(Ask::Cancel { order: "k1-1-1".into() }));
         assert_eq!(request_of("pause", b"{\"timeout_ms\":100}").unwrap().timeout(), Duration::from_millis(100));
         assert_eq!(request_of("pause", b"{\"timeout_ms\":9000000}").unwrap().timeout(), ACTION_WAIT, "bounded");

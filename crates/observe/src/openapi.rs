@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 /// The fields of an action's body.
 fn body_of(verb: &str) -> Value {
-    let text = |what: &str| json!({ "type": "string", "minLength": 1, "description": what });
+    let text = |what: &str| json!({ "type": "string", "minLength": 1, "pattern": "\\S", "description": what });
     let (properties, required): (Value, Vec<&str>) = match verb {
         "cancel" => (json!({ "order": text("client order id") }), vec!["order"]),
         "flatten" => (json!({ "instrument": text("symbol; all when absent") }), vec![]),
