@@ -90,3 +90,21 @@ fn the_device_with_the_least_expected_time_gets_the_job() {
     assert!(slow.seconds(&job) > quick.seconds(&job));
     assert!(cheapest(&[], &job).is_none());
 }
+
+#[test]
+fn a_bar_that_just_touches_a_stop_on_the_tick_fills_it() {
+    use keel_sweep::kernel::rule::Terms;
+    use keel_sweep::kernel::walk::{exit_price, levels};
+    let terms = Terms { tick: 0.01, ..Terms::new(1_000.0) };
+    for cents in 1..200_000_i32 {
+        // As files are read: the nearest number of the decimal text.
+        let price = f64::from(cents) / 100.0;
+        let (stop, _) = levels(&terms, (0.0, Some(price - 0.002), 0.0), -1.0, price);
+        assert_eq!(stop, price, "a short's stop is rounded up to the tick");
+        assert_eq!(exit_price(&terms, (stop, f64::NAN), -1.0, (price - 0.05, price, price - 0.05)), Some(price));
+        let (stop, _) = levels(&terms, (0.0, Some(price + 0.002), 0.0), 1.0, price);
+        assert_eq!(exit_price(&terms, (stop, f64::NAN), 1.0, (price + 0.05, price + 0.05, price)), Some(price));
+    }
+    let terms = Terms { tick: 5.0, ..terms };
+    assert_eq!(levels(&terms, (0.0, Some(12.0), 0.0), -1.0, 10.0).0, 15.0);
+}

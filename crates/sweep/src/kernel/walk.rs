@@ -105,11 +105,19 @@ pub fn levels(terms: &Terms, (stop, at, target): (f64, Option<f64>, f64), side: 
         None => f64::NAN,
     };
     let stop = match terms.tick {
-        tick if tick > 0.0 && side > 0.0 => (wanted / tick + 1e-9).floor() * tick,
-        tick if tick > 0.0 => (wanted / tick - 1e-9).ceil() * tick,
+        tick if tick > 0.0 && side > 0.0 => on_tick((wanted / tick + 1e-9).floor(), tick),
+        tick if tick > 0.0 => on_tick((wanted / tick - 1e-9).ceil(), tick),
         _ => wanted,
     };
     (stop, if target > 0.0 { entry * (1.0 + side * target) } else { f64::NAN })
+}
+
+/// So many price steps, as the same number that a file's price is read as: 6646 × 0.01 would lie above 66.46, and a high that
+/// touches the stop would miss it.
+#[inline]
+fn on_tick(count: f64, tick: f64) -> f64 {
+    let parts = (1.0 / tick).round();
+    if parts >= 1.0 && (parts * tick - 1.0).abs() < 1e-9 { count / parts } else { count * tick }
 }
 
 /// One account on its way through one tile.
