@@ -111,7 +111,7 @@ impl Desk {
     }
 
     /// Lets the venue act on what has reached it by `at`; how much has come back by then and waits for [`Self::take`]. What
-    /// was filled at once comes after that, by [`Self::take_filled`].
+    /// was filled at once comes after that, by [`Self::first_filled`].
     pub(crate) fn arrivals(&mut self, at: Timestamp) -> usize {
         while let Some(order) = self.at_once.front() {
             let intent = &order.intent;
@@ -130,10 +130,16 @@ impl Desk {
         if self.filled.is_empty() { self.venue.waiting(at) } else { before }
     }
 
-    /// The next order that was filled at once.
+    /// The next order that was filled at once and is not told yet.
     #[inline]
-    pub(crate) fn take_filled(&mut self) -> Option<(NewOrder, FilledAtOnce)> {
-        self.filled.pop_front()
+    pub(crate) fn first_filled(&self) -> Option<&(NewOrder, FilledAtOnce)> {
+        self.filled.front()
+    }
+
+    /// It is being told.
+    #[inline]
+    pub(crate) fn drop_first_filled(&mut self) {
+        self.filled.pop_front();
     }
 
     /// Sends the orders that were to be filled at once the usual way: something comes after them, or they take longer.

@@ -431,12 +431,13 @@ impl Replay {
             self.engine.process_execution(at, &event, &mut self.outbox);
             self.dispatch();
         }
-        while let Some((order, filled)) = self.desk.take_filled() {
-            let report = ExecutionEvent::Report(bridge::filled_at_once(&order, &filled, at));
+        while let Some((order, filled)) = self.desk.first_filled() {
+            let report = ExecutionEvent::Report(bridge::filled_at_once(order, filled, at));
+            let (balances, ts) = (bridge::changed_balances(&filled.balances), filled.balances.ts);
+            self.desk.drop_first_filled();
             self.engine.process_execution(at, &report, &mut self.outbox);
             self.dispatch();
-            let balances = bridge::changed_balances(&filled.balances);
-            self.engine.process_balances(at, &balances, filled.balances.ts, &mut self.outbox);
+            self.engine.process_balances(at, &balances, ts, &mut self.outbox);
             self.dispatch();
         }
     }

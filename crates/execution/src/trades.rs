@@ -130,7 +130,14 @@ fn number_of(id: &TradeId) -> Option<u64> {
     if text.len() > 19 || !matches!(text, [b'0'] | [b'1'..=b'9', ..]) {
         return None;
     }
-    text.iter().try_fold(0u64, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u64::from(byte - b'0')))
+    let mut number = 0u64;
+    for byte in text {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        number = number * 10 + u64::from(byte - b'0');
+    }
+    Some(number)
 }
 
 #[cfg(test)]

@@ -47,6 +47,20 @@ impl<const N: usize> InlineStr<N> {
         Self::new(text.get(..end).unwrap_or_default()).unwrap_or(Self::EMPTY)
     }
 
+    /// A number in decimal digits; empty where they do not fit.
+    #[must_use]
+    pub fn of_number(mut value: u64) -> Self {
+        let mut text = Self::EMPTY;
+        let length = value.checked_ilog10().unwrap_or(0) + 1;
+        let Some(places) = text.bytes.get_mut(..length as usize) else { return Self::EMPTY };
+        for place in places.iter_mut().rev() {
+            *place = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+        text.length = length as u8;
+        text
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -231,6 +245,15 @@ fn read_base36(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_written_whole_or_not_at_all() {
+        for value in [0, 1, 9, 10, 1_234_567_890, u64::MAX] {
+            assert_eq!(InlineStr::<20>::of_number(value).as_str(), value.to_string());
+        }
+        assert_eq!(InlineStr::<3>::of_number(999).as_str(), "999");
+        assert!(InlineStr::<3>::of_number(1_000).is_empty());
+    }
 
     proptest! {
         #[test]

@@ -56,11 +56,20 @@ pub(crate) fn quantity_units(quantity: Quantity, scale: u8) -> Option<i64> {
     rescale(quantity.mantissa(), quantity.scale(), scale)
 }
 
+/// `value · factor`; nearly always both it and the product fit a single word.
+#[inline]
+fn scaled_up(value: i128, factor: i64) -> Option<i128> {
+    match i64::try_from(value).ok().and_then(|small| small.checked_mul(factor)) {
+        Some(product) => Some(product.into()),
+        None => value.checked_mul(factor.into()),
+    }
+}
+
 /// `value · 10^-scale` as money, away from zero.
 #[inline]
 pub(crate) fn money_up(value: i128, scale: u8) -> Option<i128> {
     if scale <= MONEY_SCALE {
-        return value.checked_mul(i128::from(pow10(MONEY_SCALE - scale)?));
+        return scaled_up(value, pow10(MONEY_SCALE - scale)?);
     }
     let factor = pow10_wide(scale - MONEY_SCALE)?;
     if let (Ok(small), Ok(divisor)) = (i64::try_from(value), i64::try_from(factor)) {
@@ -75,7 +84,7 @@ pub(crate) fn money_up(value: i128, scale: u8) -> Option<i128> {
 #[inline]
 pub(crate) fn money_down(value: i128, scale: u8) -> Option<i128> {
     if scale <= MONEY_SCALE {
-        return value.checked_mul(i128::from(pow10(MONEY_SCALE - scale)?));
+        return scaled_up(value, pow10(MONEY_SCALE - scale)?);
     }
     Some(value.div_euclid(pow10_wide(scale - MONEY_SCALE)?))
 }

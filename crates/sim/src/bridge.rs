@@ -64,24 +64,10 @@ pub fn replace_request(replace: &ReplaceOrder) -> CancelReplace {
     }
 }
 
-fn number<const N: usize>(mut value: u64) -> InlineStr<N> {
-    let mut digits = [b'0'; 20];
-    let mut length = 0;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0' + (value % 10) as u8;
-        (value, length) = (value / 10, length + 1);
-        if value == 0 {
-            break;
-        }
-    }
-    let text = digits.get(20 - length..).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    text.map_or(InlineStr::EMPTY, InlineStr::truncated)
-}
-
 /// The venue's order id.
 #[must_use]
 pub fn venue_order_id(order_id: u64) -> VenueOrderId {
-    number(order_id)
+    InlineStr::of_number(order_id)
 }
 
 fn given(price: Price) -> Option<Price> {
@@ -147,7 +133,7 @@ fn fill_of_report(report: &ExecReport) -> Option<Fill> {
     let is_fill = report.exec_type == ExecType::Trade;
     let (trade_id, fee_asset) = report.trade_id.zip(report.fee_asset).filter(|_| is_fill)?;
     Some(Fill {
-        trade_id: number(trade_id),
+        trade_id: InlineStr::of_number(trade_id),
         instrument: report.order.instrument,
         side: report.order.side,
         price: report.last_price,
@@ -174,7 +160,7 @@ pub fn filled_at_once(order: &NewOrder, filled: &FilledAtOnce, ts_recv: Timestam
         price: None,
         cum_quantity: filled.quantity,
         fill: Some(Fill {
-            trade_id: number(filled.trade_id),
+            trade_id: InlineStr::of_number(filled.trade_id),
             instrument,
             side,
             price: filled.price,
@@ -194,7 +180,7 @@ pub fn filled_at_once(order: &NewOrder, filled: &FilledAtOnce, ts_recv: Timestam
 #[must_use]
 pub fn fill(trade: &AccountTrade) -> Fill {
     Fill {
-        trade_id: number(trade.trade_id),
+        trade_id: InlineStr::of_number(trade.trade_id),
         instrument: trade.instrument,
         side: trade.side,
         price: trade.price,
