@@ -6,15 +6,18 @@
 
 use crate::replay::{BacktestError, Replay, ReplayConfig};
 use crate::result::{BacktestResult, EquityCurve, Gaps, MARKS_MAX, PositionEnd};
+use crate::trades::TradeLog;
 use keel_marketdata::columns::{BarColumns, FundingColumns, QuoteColumns, TradeColumns};
 use keel_model::{
-    Asset, Command, Event, FundingRate, InstrumentId, InstrumentKind, MarketEvent, Notional, Quantity, Timestamp,
+    Asset, Command, Event, FundingRate, InstrumentId, InstrumentKind, MarketEvent, Notional, Price, Quantity, Timestamp,
 };
 use keel_strategy::Strategy;
 
 const DAY_NS: u64 = 86_400_000_000_000;
 /// Places of a balance, as venues write it.
 const BALANCE_SCALE: u8 = 8;
+/// Places of an average price beyond those of the tick.
+const BETWEEN_TICKS: u8 = 6;
 
 /// Rows of one kind.
 #[derive(Clone, Copy, Debug)]
@@ -298,6 +301,7 @@ impl Backtest {
     #[must_use]
     pub fn finish(mut self, run_cpu_seconds: f64, gaps: Vec<Gaps>) -> BacktestResult {
         self.replay.wind();
+        let fills_by_venue = self.replay.note_liquidation();
         let quote = self.quote();
         let equity = self.replay.equity();
         if self.day_end > 0 {
@@ -315,7 +319,7 @@ impl Backtest {
             orders_denied: status.orders_denied - self.denied_in_warmup,
             orders_rejected: status.orders_rejected,
             refusals: self.replay.refusals().clone(),
-            fills: status.fills_total,
+            fills: status.fills_total + fills_by_venue,
             final_position: match positions.as_slice() {
                 [only] => Some(only.quantity),
                 _ => None,
@@ -324,6 +328,7 @@ impl Backtest {
             start_balance: padded(self.start.unwrap_or_else(|| self.start_balance().unwrap_or_default())),
             final_balance: padded(balance.and_then(|it| it.total().ok()).unwrap_or_default()),
             final_equity: equity.map(padded),
+            volume: self.replay.trades().map_or(0.0, TradeLog::volume),
             fees: self.replay.engine().portfolio().fee_in(quote).normalized(),
             funding: self.replay.funding().normalized(),
             run_cpu_seconds,
@@ -349,10 +354,20 @@ impl Backtest {
                 InstrumentKind::LinearPerpetual => venue.linear_position(self.replay.account(), instrument.id),
                 InstrumentKind::Spot => own.quantity,
             };
+            let is_open = !quantity.is_zero() && !own.is_flat();
+            let entered = self.replay.trades().and_then(|trades| trades.entered_ns(instrument.id));
+            let places = instrument.tick_size.normalized().scale() + BETWEEN_TICKS;
+            let price = || own.average_price(places).ok().map(Price::normalized);
             PositionEnd {
                 symbol: instrument.symbol.to_string(),
                 quantity: quantity.rescale(scale).unwrap_or(quantity),
-                unrealized: venue.mark_price(instrument.id).and_then(|price| own.unrealized(price).ok()),
+                entry_ns: entered.filter(|_| is_open),
+                entry_price: is_open.then(price).flatten(),
+                unrealized: match venue.mark_price(instrument.id) {
+                    Some(price) if is_open => own.unrealized(price).ok().map(Notional::normalized),
+                    Some(_) => Some(Notional::ZERO),
+                    None => None,
+                },
             }
         };
         engine.instruments().iter().map(of).collect()

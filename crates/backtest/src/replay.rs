@@ -303,7 +303,10 @@ impl Replay {
         let mut is_wound = self.begun.is_none();
         if self.begun.is_some() {
             let deadline = self.now.plus(self.stop_time_max);
-            self.engine.process(&Event::Command(self.now, Command::Wind(self.exit_policy)), &mut self.outbox);
+            // What the venue has closed needs no closing.
+            let is_closed = self.desk.venue().liquidation().is_some();
+            let policy = if is_closed { ExitPolicy::Keep } else { self.exit_policy };
+            self.engine.process(&Event::Command(self.now, Command::Wind(policy)), &mut self.outbox);
             self.dispatch();
             self.settle();
             while !self.engine.is_wound() {
@@ -339,6 +342,11 @@ impl Replay {
         if self.begun.is_none() && !self.is_instant {
             self.begin(first.minus(START_TIME));
         }
+    }
+
+    /// The trades so far, for reading; `None` where they are not followed.
+    pub(crate) const fn trades(&self) -> Option<&TradeLog> {
+        self.trades.as_ref()
     }
 
     /// Trades from flat to flat so far, where they are followed.

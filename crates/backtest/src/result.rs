@@ -5,7 +5,7 @@
 
 use crate::trades::TradeRow;
 use keel_engine::Effect;
-use keel_model::{ClientOrderId, Fill, NewOrder, Notional, Quantity, Timestamp};
+use keel_model::{ClientOrderId, Fill, NewOrder, Notional, Price, Quantity, Timestamp};
 use serde::Serialize;
 
 /// Most marks of the equity curve; a longer run keeps every second, fourth, … bar.
@@ -45,6 +45,11 @@ pub struct PositionEnd {
     pub symbol: String,
     /// Signed quantity, with the places of the lot step.
     pub quantity: Quantity,
+    /// When what is open was entered, unit: nanoseconds since the Unix epoch; `None` when nothing is open, or only a rest
+    /// that cannot be sold.
+    pub entry_ns: Option<u64>,
+    /// Average price of what is open; `None` when nothing is.
+    pub entry_price: Option<Price>,
     /// Profit of what is open at the last price, fees not subtracted; `None` without a price.
     pub unrealized: Option<Notional>,
 }
@@ -88,7 +93,7 @@ pub struct BacktestResult {
     pub orders_rejected: u64,
     /// What was refused, by whom and why.
     pub refusals: Vec<Refusal>,
-    /// Fills.
+    /// Fills, those by which the venue closed everything included.
     pub fills: u64,
     /// The position of a run with one instrument; `None` with several, see `positions`.
     pub final_position: Option<Quantity>,
@@ -100,6 +105,8 @@ pub struct BacktestResult {
     pub final_balance: Notional,
     /// Balance, open profit and spot holdings at the last prices; `None` where a price is missing.
     pub final_equity: Option<Notional>,
+    /// Value of everything bought and sold, in the quote asset.
+    pub volume: f64,
     /// Fees paid in the quote asset.
     pub fees: Notional,
     /// Funding received (paid: negative).
@@ -135,7 +142,7 @@ pub struct OrderLog {
     pub orders: Vec<NewOrder>,
     /// Every cancel that left for the venue, and when.
     pub cancels: Vec<(Timestamp, ClientOrderId)>,
-    /// Every fill, with the order that it is of.
+    /// Every fill, with the order that it is of; [`ClientOrderId::default`] where the venue closed a position itself.
     pub fills: Vec<(ClientOrderId, Fill)>,
 }
 

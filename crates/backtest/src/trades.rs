@@ -10,6 +10,8 @@
 use keel_model::{Fill, InstrumentId, Side, StrategyId};
 use serde::Serialize;
 
+mod open;
+
 /// Words for why a trade ended, where the strategy's own word for the order ([`keel_strategy::Tag`]) does not say.
 pub mod exit_reason {
     /// The strategy's exit order.
@@ -118,6 +120,8 @@ pub(crate) struct TradeLog {
     /// Below this the rest of a position is dust, by place in `open`.
     dust: Vec<f64>,
     closed: Vec<TradeRow>,
+    /// See [`Self::volume`].
+    volume: f64,
 }
 
 impl TradeLog {

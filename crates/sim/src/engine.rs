@@ -31,7 +31,7 @@ use crate::types::{AccountId, ListId, OrderId};
 pub use at_once::FilledAtOnce;
 use keel_model::{Asset, Instrument, InstrumentId, InstrumentKind, Notional, Side, Timestamp};
 pub(crate) use linear::LinearPosition;
-pub use linear::Liquidation;
+pub use linear::{ClosedByVenue, Liquidation};
 use lists::OrderList;
 pub use queries::KlineSpan;
 pub use recorded::RecordedStatus;

@@ -42,7 +42,7 @@ pub mod types;
 
 pub use config::{BarFill, FeeModel, FillModel, HistoryLimits, LatencyModel, MarketKind, QueueModel, SimConfig};
 pub use delayed::{DelayedVenue, Delivery, Payload, SimAnswer, SimRequest};
-pub use engine::{FilledAtOnce, KlineSpan, Liquidation, MatchingEngine, RecordedStatus, SimError};
+pub use engine::{ClosedByVenue, FilledAtOnce, KlineSpan, Liquidation, MatchingEngine, RecordedStatus, SimError};
 pub use event::{
     AccountTrade, BalanceUpdate, BookChange, BookTicker, ExecReport, Kline, ListReport, PublicTrade, SimEvent,
     Ticker24h,

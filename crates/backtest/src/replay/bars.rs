@@ -7,8 +7,8 @@ use crate::trades::{Terms, exit_reason};
 use keel_engine::Notice;
 use keel_execution::Change;
 use keel_model::{
-    Bar, ClientOrderId, Fill, FundingRate, Instrument, InstrumentKind, MarketEvent, Notional, OrderPurpose, OrderType,
-    StrategyId,
+    Bar, ClientOrderId, Fill, FundingRate, Instrument, InstrumentKind, Liquidity, MarketEvent, Notional, OrderPurpose,
+    OrderType, Side, StrategyId, TradeId,
 };
 use keel_risk::HOUSE;
 
@@ -117,6 +117,7 @@ impl Replay {
             log.fills.push((id, *fill));
         }
         let Some(trades) = &mut self.trades else { return };
+        trades.count_volume(fill);
         let Some(known) = self.engine.instruments().get(fill.instrument) else { return };
         let terms = terms_of(known, fill);
         let reason = self.engine.tag(id).map(|tag| tag.as_str()).unwrap_or_else(|| {
@@ -132,6 +133,37 @@ impl Replay {
             }
         });
         trades.on_fill(strategy, fill, terms, reason);
+    }
+
+    /// Where the venue has closed everything: its fills, of no order of ours ([`ClientOrderId::default`]), end the trades.
+    /// Answers how many.
+    pub(crate) fn note_liquidation(&mut self) -> u64 {
+        let Some(liquidation) = self.desk.venue().liquidation() else { return 0 };
+        let mut count = 0;
+        for closed in &liquidation.closed {
+            let Some(known) = self.engine.instruments().get(closed.instrument) else { continue };
+            let Ok(quantity) = closed.quantity.abs() else { continue };
+            let fill = Fill {
+                trade_id: TradeId::EMPTY,
+                instrument: closed.instrument,
+                side: if closed.quantity.is_positive() { Side::Sell } else { Side::Buy },
+                price: closed.price,
+                quantity,
+                fee: Notional::ZERO,
+                fee_asset: known.quote,
+                liquidity: Liquidity::Taker,
+                ts_event: liquidation.at,
+            };
+            count += 1;
+            if let Some(log) = &mut self.log {
+                log.fills.push((ClientOrderId::default(), fill));
+            }
+            if let Some(trades) = &mut self.trades {
+                trades.count_volume(&fill);
+                trades.close_by_venue(&fill);
+            }
+        }
+        count
     }
 
     /// Counts refused orders by who refused them, with the first reason of each.

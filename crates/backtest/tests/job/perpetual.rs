@@ -45,6 +45,75 @@ fn an_account_that_is_used_up_is_closed_by_the_venue_and_the_run_ends() {
 }
 
 #[test]
+fn the_venues_closing_is_a_fill_that_ends_the_trade_and_costs_what_the_account_had() {
+    for (side, price) in [(Side::Buy, 5_000), (Side::Sell, 20_000)] {
+        let mut job = config(InstrumentKind::LinearPerpetual);
+        job.replay.balances = vec![(asset("USDT"), Notional::from_int(1_000))];
+        job.replay.exit_policy = keel_model::ExitPolicy::Flatten;
+        let jump = (price, price, price, price, 1_000_000_000);
+        let (script, _) = Script::following(&[Act::market(1, side, "200.000")], &[]);
+        let result = on_bars(job, &bars(&[FLAT, FLAT, jump, FLAT]), script);
+        assert_eq!(
+            (result.orders, result.fills, result.rows),
+            (1, 2, 3),
+            "twenty times the money, and no order after it"
+        );
+        assert_eq!((result.final_balance, result.final_equity.unwrap()), (money("0"), money("0")));
+        let [trade] = result.trades.as_slice() else { panic!("{:?}", result.trades) };
+        assert_eq!(
+            (trade.exit_reason, trade.exit_ns),
+            (keel_backtest::exit_reason::LIQUIDATION, START_NS + 180_000_000_000)
+        );
+        assert_eq!((trade.is_long, trade.quantity, trade.fees), (side == Side::Buy, 200.0, 10.0));
+        assert!((trade.pnl + 1_000.0).abs() < 1e-9, "{}", trade.pnl);
+        let [(_, opened), (id, closed)] = result.log.fills.as_slice() else { panic!("{:?}", result.log.fills) };
+        assert_eq!((opened.side, closed.side, closed.quantity.to_string()), (side, side.opposite(), "200.000".into()));
+        // 990 are left after the fee: 4.95 for each of 200.
+        let taken_over = if side == Side::Buy { "95.05" } else { "104.95" };
+        assert_eq!((closed.price.to_string().as_str(), *id), (taken_over, keel_model::ClientOrderId::default()));
+        assert!((result.volume - 200.0 * (100.0 + closed.price.to_f64())).abs() < 1e-6, "{}", result.volume);
+        let [position] = result.positions.as_slice() else { panic!("{:?}", result.positions) };
+        assert_eq!((position.entry_ns, position.entry_price, position.unrealized), (None, None, Some(money("0"))));
+    }
+}
+
+#[test]
+fn a_closing_that_the_account_can_pay_is_at_the_mark_and_what_it_leaves_stays() {
+    let mut job = config(InstrumentKind::LinearPerpetual);
+    job.replay.balances = vec![(asset("USDT"), Notional::from_int(1_000))];
+    job.replay.sim.maintenance_margin_bps = 500;
+    let (script, _) = Script::following(&[Act::market(1, Side::Buy, "100.000")], &[]);
+    let result = on_bars(job, &bars(&[FLAT, FLAT, (9_500, 9_500, 9_400, 9_400, 1_000_000_000)]), script);
+    // 1000 − 5 − 600 at 94 is less than five per cent of 9400.
+    let (_, closed) = result.log.fills.last().unwrap();
+    assert_eq!(result.trades.len(), 1, "{:?}", result.trades);
+    let left = result.final_balance.to_f64();
+    assert!(left > 0.0 && (result.trades[0].pnl - (left - 1_000.0)).abs() < 1e-9, "{left} {:?}", result.trades);
+    assert!(["94", "95"].contains(&closed.price.to_string().as_str()), "{closed:?}");
+}
+
+#[test]
+fn what_is_open_at_the_end_tells_its_entry_and_counts_in_the_volume() {
+    let rise = (11_000, 11_000, 11_000, 11_000, 1_000_000_000);
+    let acts = [
+        Act::market(1, Side::Buy, "10.000"),
+        Act::market(2, Side::Buy, "30.000"),
+        Act { purpose: keel_model::OrderPurpose::Exit, ..Act::market(3, Side::Sell, "20.000") },
+    ];
+    let (script, _) = Script::following(&acts, &[]);
+    let result = on_bars(config(InstrumentKind::LinearPerpetual), &bars(&[FLAT, rise, rise, rise]), script);
+    assert_eq!((result.fills, result.trades.len()), (3, 0), "part of it was sold, nothing has ended");
+    let [position] = result.positions.as_slice() else { panic!("{:?}", result.positions) };
+    assert_eq!(
+        (position.entry_ns, position.quantity.to_string().as_str()),
+        (Some(START_NS + 60_000_000_000), "20.000")
+    );
+    assert_eq!(position.entry_price.unwrap().to_string(), "107.5");
+    assert_eq!(position.unrealized, Some(money("50")));
+    assert!((result.volume - (1_000.0 + 3_300.0 + 2_200.0)).abs() < 1e-9, "{}", result.volume);
+}
+
+#[test]
 fn funding_is_paid_by_longs_when_the_rate_is_positive_and_before_the_bar_of_the_same_time() {
     let columns = bars(&[FLAT; 4]);
     let funding = FundingColumns {

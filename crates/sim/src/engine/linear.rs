@@ -5,14 +5,15 @@
 //! longs when the rate is positive. Margin: the largest position that open orders could lead to, at the mark price, must not
 //! be worth more than `leverage_max` times the equity (balance and open profit); an order that can only reduce always passes.
 //! When the equity falls to the maintenance margin the venue closes everything at the mark prices ([`MatchingEngine::liquidation`])
-//! and takes no further order.
+//! and takes no further order. What the account cannot pay is the venue's loss: positions that lose are then taken over at the
+//! prices at which nothing is left, so that the fills add up to what the account lost.
 
-use super::MatchingEngine;
+use super::{Market, MatchingEngine};
 use super::ordering::Draft;
 use super::settle::{FillInt, fee_of};
 use crate::reject::Reject;
 use crate::types::{AccountId, ClientId, ExpiryReason, OrderState};
-use keel_model::{FundingRate, InstrumentId, Notional, Quantity, Side, Timestamp};
+use keel_model::{FundingRate, InstrumentId, Notional, Price, Quantity, Side, Timestamp};
 
 /// Basis points of one.
 const BPS: i128 = 10_000;
@@ -26,8 +27,20 @@ pub(crate) struct LinearPosition {
     pub(crate) cost: i128,
 }
 
-/// What the venue closed because the margin was used up.
+/// A position that the venue closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedByVenue {
+    /// Of which instrument.
+    pub instrument: InstrumentId,
+    /// What was held; signed.
+    pub quantity: Quantity,
+    /// At the mark price, or where the account could not pay for that, at the price at which nothing is left; may lie
+    /// between two ticks then.
+    pub price: Price,
+}
+
+/// What the venue closed because the margin was used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Liquidation {
     /// Whose.
     pub account: AccountId,
@@ -35,7 +48,12 @@ pub struct Liquidation {
     pub at: Timestamp,
     /// What was left of the balance after the positions were closed at the mark prices; never below zero.
     pub balance: Notional,
+    /// The positions, by instrument.
+    pub closed: Vec<ClosedByVenue>,
 }
+
+/// Places of a price between two ticks, beyond those of the market.
+const BETWEEN_TICKS: u8 = 6;
 
 impl MatchingEngine {
     /// The net position of an account in a perpetual; zero elsewhere.
@@ -83,7 +101,7 @@ impl MatchingEngine {
         if self.accounts.is_house(account) {
             return Ok(());
         }
-        if self.liquidation.is_some_and(|it| it.account == account) {
+        if self.liquidation.as_ref().is_some_and(|it| it.account == account) {
             return Err(Reject::InsufficientBalance);
         }
         let market = &self.markets[m];
@@ -227,6 +245,8 @@ impl MatchingEngine {
     #[cold]
     fn liquidate(&mut self, account: AccountId, quote: usize) {
         let equity = self.open_profit(account, quote);
+        let cell = self.accounts.cell(account, quote);
+        let closed = self.closings(account, quote, -(cell.free + cell.locked + equity));
         for m in 0..self.markets.len() {
             if !self.markets[m].is_linear || self.markets[m].quote != quote {
                 continue;
@@ -242,8 +262,49 @@ impl MatchingEngine {
         cell.free = (cell.free + equity).max(0);
         let left = cell.free + cell.locked;
         let balance = crate::accounts::to_notional(left).normalized();
-        self.liquidation = Some(Liquidation { account, at: self.now, balance });
+        self.liquidation = Some(Liquidation { account, at: self.now, balance, closed });
         self.touch(account);
+    }
+
+    /// Every position at the price that it is closed at. `unpaid` atoms, if above zero, are more than the account has.
+    fn closings(&self, account: AccountId, quote: usize, unpaid: i128) -> Vec<ClosedByVenue> {
+        let held = |it: &Market| {
+            let position = self.store.book(account, it.instrument.id).map_or_else(Default::default, |book| book.linear);
+            let mark = it.mark_price().filter(|_| position.quantity != 0)?;
+            let value = i128::from(mark) * i128::from(position.quantity) * it.rules.quote_unit;
+            Some((position, mark, value))
+        };
+        let own = || self.markets.iter().filter(|market| market.is_linear && market.quote == quote);
+        let lost = |(position, _, value): &(LinearPosition, i64, i128)| (position.cost - value).max(0);
+        let all: i128 = own().filter_map(held).map(|it| lost(&it)).sum();
+        let unpaid = unpaid.clamp(0, all);
+        let close = |market: &Market| {
+            let it = held(market)?;
+            let (position, mark, value) = it;
+            let quantity = market.rules.quantity(position.quantity);
+            let written_off = share(unpaid, lost(&it), all);
+            let mark = market.rules.price(mark);
+            let price = if written_off == 0 {
+                mark
+            } else {
+                let scale = market.rules.price_scale + BETWEEN_TICKS;
+                crate::accounts::to_notional(value + written_off).price_per(quantity, scale).unwrap_or(mark)
+            };
+            Some(ClosedByVenue { instrument: market.instrument.id, quantity, price: price.normalized() })
+        };
+        own().filter_map(close).collect()
+    }
+}
+
+/// The part of `whole` that falls to `own` of `all`.
+fn share(whole: i128, own: i128, all: i128) -> i128 {
+    if own == all {
+        return whole;
+    }
+    match whole.checked_mul(own) {
+        Some(product) => product / all.max(1),
+        // To a billionth; the difference is the venue's.
+        None => (whole / 1_000_000_000).saturating_mul(own / (all / 1_000_000_000).max(1)),
     }
 }
 

@@ -117,6 +117,8 @@ impl Account {
                 for (bar, close) in prices.close[at..end].iter().enumerate() {
                     let equity = self.cash + self.quantity * close;
                     if equity <= 0.0 {
+                        // The closing order of whoever lent the rest.
+                        self.orders += 1;
                         self.lose_all();
                         return Some(at + bar);
                     }

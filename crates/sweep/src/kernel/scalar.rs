@@ -176,6 +176,8 @@ pub fn run(bars: &Bars, stretch: Stretch, combination: &Combination, terms: &Ter
         }
         let equity = books.cash + books.quantity * inside.close()[at];
         if books.quantity != 0.0 && equity <= 0.0 {
+            // The closing order of whoever lent the rest.
+            books.out.orders += 1;
             books.lose_all();
         } else if books.fall > 0.0 {
             books.mark(equity);
