@@ -7,6 +7,7 @@
 //! before anything else is sold; only what the strategy itself bought or sold is closed; spot is never sold short; after a
 //! refusal it waits, twice as long each time, instead of hammering. An exit rule that is due closes, whatever is wanted.
 
+use crate::context::FRESH;
 use crate::exits::{ExitRules, Exits};
 use crate::{Context, OrderUpdate, OrderUpdateKind, Residue, Tag};
 use keel_model::{
@@ -101,6 +102,8 @@ pub struct Trader {
     stop_refusals: u32,
     ts_next_stop: Timestamp,
     residue: Residue,
+    /// The last fill: what is held is worth this where quotes are older, such as at the first price after a gap.
+    last_fill: Option<(Timestamp, Price)>,
 }
 
 impl Trader {
@@ -121,6 +124,7 @@ impl Trader {
             stop_refusals: 0,
             ts_next_stop: Timestamp::ZERO,
             residue: Residue::new(),
+            last_fill: None,
         }
     }
 
@@ -201,6 +205,9 @@ impl Trader {
 
     /// To be called from `on_fill`.
     pub fn on_fill(&mut self, fill: &Fill) {
+        if fill.instrument == self.instrument {
+            self.last_fill = Some((fill.ts_event, fill.price));
+        }
         if let Some(plan) = self.plan.as_mut().filter(|plan| plan.side == fill.side) {
             plan.has_entered = true;
         }
@@ -397,7 +404,7 @@ impl Trader {
         if position.is_flat() {
             return None;
         }
-        let market = self.market(ctx)?;
+        let market = self.market(ctx).or_else(|| self.market_of_fill(ctx))?;
         let side = if position.quantity.is_positive() { Side::Buy } else { Side::Sell };
         let price = market.taken_by(side.opposite());
         let quantity = self.residue.without(position.quantity).abs().ok()?;
@@ -408,6 +415,12 @@ impl Trader {
     fn market(&self, ctx: &Context<'_>) -> Option<Market> {
         let book = ctx.fresh_book(self.instrument)?;
         Some(Market { bid: book.best_bid()?.price, ask: book.best_ask()?.price })
+    }
+
+    /// The market at a fill of a moment ago.
+    fn market_of_fill(&self, ctx: &Context<'_>) -> Option<Market> {
+        let (ts, price) = self.last_fill?;
+        (ctx.now().since(ts) < FRESH).then_some(Market { bid: price, ask: price })
     }
 
     fn back_off(&mut self, now: Timestamp) {

@@ -158,3 +158,23 @@ fn an_order_that_takes_its_time_finds_the_price_of_its_arrival() {
     let (result, _) = play(job, &rows, &act, &[]);
     assert_eq!(fills(&result), ["Buy 1.000 at 100.40"], "too late for the open of the second bar");
 }
+
+#[test]
+fn the_stop_of_an_entry_that_fills_after_a_gap_rests_from_the_first_price_on() {
+    let calm = (10_000, 10_000, 10_000, 10_000, 1_000_000);
+    let mut rows = vec![calm; 30];
+    rows[27] = (10_000, 10_100, 10_000, 10_100, 1_000_000);
+    // After the gap: entered at the open, stopped within the same bar.
+    rows[28] = (10_080, 10_080, 9_900, 10_050, 1_000_000);
+    let mut columns = bars(&rows);
+    columns.ts_open_ns.iter_mut().skip(28).for_each(|time| *time += 13 * 3_600_000_000_000);
+    let mut job = config(InstrumentKind::LinearPerpetual);
+    job.replay.sim.bar_fill = keel_sim::BarFill::NextOpen;
+    let params = keel_strategy::Params::new().with("bar_s", 60).with("order_notional_quote", 5_000);
+    let result = on_bars(job, &columns, vec![keel_strategy::build("bollinger-breakout", ID, &params).unwrap()]);
+    let fills: Vec<(u64, String)> =
+        result.log.fills.iter().map(|(_, fill)| (fill.ts_event.as_ns(), fill.price.to_string())).collect();
+    let open = columns.ts_open_ns[28];
+    assert_eq!(fills, [(open, "100.80".to_owned()), (open + 60_000_000_000, "100.05".to_owned())]);
+    assert_eq!(result.trades[0].exit_reason, "stop-loss");
+}
