@@ -243,6 +243,13 @@ impl Bollinger {
         Some(BollingerBands { lower: middle - reach, middle, upper: middle + reach })
     }
 
+    /// The deviation that the bands are multiples of, to the last bit; zero before there are bands.
+    #[must_use]
+    #[inline]
+    pub fn deviation(&self) -> f64 {
+        if self.deviation.mean().is_some() { self.deviation.raw() } else { 0.0 }
+    }
+
     /// Values needed for the first bands.
     #[must_use]
     pub fn warm_up(&self) -> usize {

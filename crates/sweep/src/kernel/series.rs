@@ -116,7 +116,7 @@ impl Stream {
             }
             Self::Rsi(index) => index.update(close).unwrap_or(f64::NAN),
             Self::Band(bands, deviations) => {
-                bands.update(close).map_or(f64::NAN, |b| b.middle + *deviations * (b.upper - b.middle))
+                bands.update(close).map_or(f64::NAN, |b| b.middle + *deviations * bands.deviation())
             }
             Self::Highest(extreme) => extreme.before(at, bars.high()[at]),
             Self::Lowest(extreme) => -extreme.before(at, -bars.low()[at]),
@@ -175,7 +175,7 @@ impl Spread {
         let closes = &bars.close()[from..to];
         let mut last = (f64::NAN, f64::NAN);
         for ((mean, deviation), close) in self.mean.iter_mut().zip(&mut self.deviation).zip(closes) {
-            last = self.bands.update(*close).map_or((f64::NAN, f64::NAN), |b| (b.middle, b.upper - b.middle));
+            last = self.bands.update(*close).map_or((f64::NAN, f64::NAN), |b| (b.middle, self.bands.deviation()));
             (*mean, *deviation) = last;
         }
         self.mean[to - from..].fill(last.0);
