@@ -84,7 +84,7 @@ fn a_backtest_is_saved_reported_and_plotted() {
     let ended = launcher.run(&["report", "run.json", "--json"]).expect_code(0);
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
     let exact: f64 = result["final_equity"].as_str().unwrap().parse().unwrap();
-    assert!((report["final_balance"].as_f64().unwrap() - exact).abs() < 1e-6, "{report}");
+    assert!((report["final_equity"].as_f64().unwrap() - exact).abs() < 1e-6, "{report}");
     assert_eq!((&report["orders"], &report["fills"]), (&result["orders"], &result["fills"]));
     assert_eq!(report["by_instrument"][0]["name"], "BTCUSDT");
     // The same days give the same figures, here and there.
@@ -96,6 +96,16 @@ fn a_backtest_is_saved_reported_and_plotted() {
         };
         assert!(is_same, "{key}: {ours}, {theirs}");
     }
+    for (key, theirs) in result["statistics"]["trades"].as_object().unwrap() {
+        let ours = &report[key];
+        let is_same = match (ours.as_f64(), theirs.as_f64()) {
+            (Some(ours), Some(theirs)) => (ours - theirs).abs() <= 1e-9 * ours.abs().max(1e-9),
+            _ => ours == theirs,
+        };
+        assert!(is_same, "{key}: {ours}, {theirs}");
+    }
+    assert!(report["final_balance"].is_null(), "the quote balance is backtest's word");
+    assert!((report["volume"].as_f64().unwrap() / result["volume"].as_f64().unwrap() - 1.0).abs() < 1e-12);
     let table = launcher.run(&["report", "run.json", "--html", "again.html"]).expect_code(0);
     assert!(table.stdout.contains("By exit reason") && table.stdout.contains("Monthly returns"), "{}", table.stdout);
     assert!(!table.stdout.contains('\x1b'), "no colours off a terminal");

@@ -120,6 +120,7 @@ mod tests {
             entry_ns: 90 * second,
             entry_price: 100.0,
             quantity: 5.0,
+            unrealized: None,
         };
         let run = Run {
             start_equity: 1000.0,

@@ -136,6 +136,7 @@ fn report_body(report: &Report, charts: &[Chart], out: &mut String) {
     }
     tables::groups(report, out);
     tables::drawdowns(report, out);
+    tables::open(report, out);
     tables::trades(report, out);
     tables::figures(report, out);
     tables::facts(report, out);

@@ -149,6 +149,16 @@ impl Report {
                 "duration_s": it.duration_s,
             })
         });
+        let open = self.run.open.iter().map(|it| {
+            json!({
+                "instrument": it.instrument,
+                "side": it.direction.word(),
+                "entry_time": at(it.entry_ns),
+                "quantity": it.quantity,
+                "entry_price": it.entry_price,
+                "unrealized": it.unrealized,
+            })
+        });
         let name = |group: Option<&Group>| group.map(|group| group.name.clone());
         let more = [
             ("title", Value::from(self.run.title.as_str())),
@@ -161,6 +171,7 @@ impl Report {
             ("by_instrument", list(&self.by_instrument)),
             ("by_exit_reason", list(&self.by_exit_reason)),
             ("by_direction", list(&self.by_direction)),
+            ("open_at_end", Value::Array(open.collect())),
             ("months", Value::Array(months.collect())),
             ("drawdowns", Value::Array(drawdowns.collect())),
             ("first_day", Value::from(self.daily.returns.dates().first().map(ToString::to_string))),

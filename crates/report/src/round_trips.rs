@@ -116,6 +116,7 @@ pub fn round_trips(fills: &[Fill]) -> (Vec<Trade>, Vec<OpenPosition>) {
             entry_ns: position.entry_ns,
             entry_price: value / quantity,
             quantity: position.net().abs(),
+            unrealized: None,
         }
     });
     (closed, still_open.collect())

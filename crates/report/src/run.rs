@@ -117,6 +117,9 @@ pub struct OpenPosition {
     pub entry_price: f64,
     /// How much, in the base asset; above zero.
     pub quantity: f64,
+    /// Profit at the last price, fees not subtracted; `None` where that price is not known.
+    #[serde(default)]
+    pub unrealized: Option<f64>,
 }
 
 /// Open, high, low and close of one interval.
@@ -187,7 +190,7 @@ pub struct Run {
     pub fills: Option<u64>,
     /// All fees paid, those of open positions included; `None`: those of the closed trades.
     pub fees: Option<f64>,
-    /// Value of everything bought and sold; `None`: that of the closed trades.
+    /// Value of everything bought and sold; `None`: that of the closed trades and of the entries of what is open.
     pub volume: Option<f64>,
     /// The markets; may be empty. Not part of a saved run: the data files hold them.
     #[serde(skip)]

@@ -7,7 +7,7 @@ use crate::drawdowns::Drawdown;
 use crate::exposure::Exposure;
 use crate::figure::{Figure, Unit};
 use crate::moments::{count, mean, ratio};
-use crate::run::{Direction, EquityPoint, Run, Trade, seconds};
+use crate::run::{Direction, Run, Trade, seconds};
 use crate::trades::{ClosedTrade, TradeStatistics};
 
 /// Figures that belong together.
@@ -92,8 +92,8 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
             "equity before the first event",
         ),
         money(
-            "final_balance",
-            "Final balance",
+            "final_equity",
+            "Final equity",
             Some(last).filter(|_| run.start_equity > 0.0),
             "equity at the end, open positions at the last price",
         ),
@@ -118,8 +118,11 @@ fn summary(parts: &Parts<'_>) -> Vec<Figure> {
 /// How much was traded, what it cost, and how much of the account was in the market.
 fn activity(parts: &Parts<'_>) -> Vec<Figure> {
     let run = parts.run;
-    let closed_volume = || run.trades.iter().map(|trade| trade.quantity * (trade.entry_price + trade.exit_price)).sum();
-    let volume: f64 = run.volume.unwrap_or_else(closed_volume);
+    let known_volume = || {
+        let closed: f64 = run.trades.iter().map(|trade| trade.quantity * (trade.entry_price + trade.exit_price)).sum();
+        closed + run.open.iter().map(|open| open.quantity * open.entry_price).sum::<f64>()
+    };
+    let volume: f64 = run.volume.unwrap_or_else(known_volume);
     let fees = run.fees.unwrap_or_else(|| run.trades.iter().map(|trade| trade.fees).sum());
     let equity: Vec<f64> = run.equity.iter().map(|point| point.equity).filter(|it| it.is_finite()).collect();
     let gross: f64 = run.trades.iter().map(|trade| trade.profit + trade.fees).filter(|it| *it > 0.0).sum();
@@ -128,7 +131,7 @@ fn activity(parts: &Parts<'_>) -> Vec<Figure> {
     let share = |key, label, value, convention| figure(key, label, Unit::Share, value, convention);
     vec![
         money("avg_stake", "Average stake", mean(&stakes), "mean of quantity·entry price"),
-        money("volume", "Trade volume", Some(volume), "Σ quantity·price of what was bought and sold"),
+        money("volume", "Trade volume", Some(volume), "Σ quantity·price of all fills"),
         figure(
             "turnover",
             "Turnover",
@@ -180,12 +183,8 @@ fn trades(run: &Run) -> Vec<Figure> {
         open_s: trade.open_s(),
     });
     let closed: Vec<ClosedTrade> = closed.collect();
-    let statistics = TradeStatistics::new(
-        &closed,
-        run.start_equity,
-        length_days(run).floor(),
-        realised_drawdown(run).filter(|_| run.start_equity > 0.0),
-    );
+    let length_s = seconds(run.end_ns.saturating_sub(run.start_ns));
+    let statistics = TradeStatistics::of_run(&closed, run.start_equity, length_s);
     let mut figures = statistics.figures().to_vec();
     let of = |wanted: Direction| run.trades.iter().filter(move |trade| trade.direction == wanted);
     let profit_of = |wanted: Direction| {
@@ -239,18 +238,6 @@ fn longest(trades: &[Trade], holds: impl Fn(f64) -> bool) -> Option<f64> {
         longest = longest.max(run);
     }
     number(longest)
-}
-
-/// The largest relative drawdown of the balance as closed trades leave it, as a share above 0; freqtrade's.
-fn realised_drawdown(run: &Run) -> Option<f64> {
-    let mut balance = run.start_equity;
-    let booked = run.trades.iter().map(|trade| {
-        balance += trade.profit;
-        EquityPoint { ts_ns: trade.exit_ns, equity: balance }
-    });
-    let booked: Vec<EquityPoint> = booked.collect();
-    let all = crate::drawdowns::drawdowns(run.start_ns, run.start_equity, &booked);
-    all.iter().map(|it| -it.depth()).reduce(f64::max)
 }
 
 fn drawdown(parts: &Parts<'_>) -> Vec<Figure> {

@@ -109,6 +109,7 @@ pub fn to_text(report: &Report, is_coloured: bool) -> String {
         groups(pen, &mut out, "By instrument", &report.by_instrument);
         groups(pen, &mut out, "By exit reason", &report.by_exit_reason);
         groups(pen, &mut out, "By direction", &report.by_direction);
+        open(pen, report, &mut out);
     }
     months(pen, report, &mut out);
     drawdowns(pen, report, &mut out);
@@ -186,6 +187,26 @@ fn groups(pen: Pen, out: &mut String, title: &str, groups: &[Group]) {
     let head =
         ["", "trades", "profit", "of start", "average", "win rate", "win/draw/loss", "factor", "avg open", "fees"];
     pen.table(out, &head, &groups.iter().map(row).collect::<Vec<_>>());
+}
+
+/// What is open at the end.
+fn open(pen: Pen, report: &Report, out: &mut String) {
+    if report.run.open.is_empty() {
+        return;
+    }
+    pen.heading(out, "Open at the end");
+    let rows = report.run.open.iter().map(|it| {
+        vec![
+            (plain(&it.instrument), None),
+            (it.direction.word().to_owned(), None),
+            (time(seconds(it.entry_ns), "%Y-%m-%d %H:%M:%S"), None),
+            (it.quantity.to_string(), None),
+            (it.entry_price.to_string(), None),
+            (it.unrealized.map_or_else(|| "n/a".to_owned(), money), it.unrealized),
+        ]
+    });
+    let head = ["", "side", "entry", "quantity", "entry price", "unrealised"];
+    pen.table(out, &head, &rows.collect::<Vec<_>>());
 }
 
 /// A group's name; a word for the one without.

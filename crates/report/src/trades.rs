@@ -83,6 +83,14 @@ impl TradeStatistics {
         Self { figures }
     }
 
+    /// Of the trades of one run, in the order of their exits, that took so long: whole days count, and the drawdown is that of
+    /// the balance as closed trades leave it; both as freqtrade has it. Unit of `length_s`: seconds.
+    #[must_use]
+    pub fn of_run(trades: &[ClosedTrade], start_balance: f64, length_s: f64) -> Self {
+        let days = (length_s / 86_400.0).floor();
+        Self::new(trades, start_balance, days, realised_drawdown(trades, start_balance))
+    }
+
     /// The figures in the order in which they are shown.
     #[must_use]
     pub fn figures(&self) -> &[Figure] {
@@ -94,6 +102,19 @@ impl TradeStatistics {
     pub fn get(&self, key: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.key == key).and_then(|figure| figure.value)
     }
+}
+
+/// The largest relative drawdown of the balance as closed trades leave it, as a share above 0; `None` without one.
+fn realised_drawdown(trades: &[ClosedTrade], start: f64) -> Option<f64> {
+    let (mut balance, mut peak, mut deepest) = (start, start, 0.0_f64);
+    for trade in trades {
+        balance += trade.profit;
+        peak = peak.max(balance);
+        if peak > 0.0 {
+            deepest = deepest.max(1.0 - balance / peak);
+        }
+    }
+    (start > 0.0 && deepest > 0.0).then_some(deepest)
 }
 
 fn expectancy(win_rate: Option<f64>, win: Option<f64>, loss: Option<f64>) -> Option<f64> {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_precision_loss, reason = "a test binary")]
 
 use keel_report::html::{STRETCHES_MAX, TRADES_LISTED_MAX};
-use keel_report::{Bar, Direction, EquityPoint, Line, Prices, Report, Run, Trade, plot_html, to_html, to_text};
+use keel_report::{
+    Bar, Direction, EquityPoint, Line, OpenPosition, Prices, Report, Run, Trade, plot_html, to_html, to_text,
+};
 use serde_json::Value;
 
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror='alert(1)'>\"&\u{2028}\u{202e}\x1b[31m<!--";
@@ -121,7 +123,7 @@ fn the_keys_of_the_json_stay() {
         "to",
         "duration_s",
         "start_balance",
-        "final_balance",
+        "final_equity",
         "absolute_profit",
         "total_profit",
         "market_change",
@@ -146,6 +148,7 @@ fn the_keys_of_the_json_stay() {
         "var95",
         "cvar95",
         "recovery_factor",
+        "open_at_end",
     ] {
         assert!(json.get(key).is_some(), "{key} is missing");
     }
@@ -177,6 +180,39 @@ fn nothing_and_a_total_loss_are_reported_without_inventing_figures() {
     let lost = Report::of_run(lost, 365);
     assert_eq!(lost.to_json()["total_return"], -1.0);
     assert!(to_text(&lost, false).contains("Total loss: nothing was left of the account on 1970-01-01"));
+}
+
+#[test]
+fn what_is_open_at_the_end_counts_and_has_a_line_of_its_own() {
+    let mut held = run("BTCUSDT", 100, 1);
+    held.trades.clear();
+    held.open = vec![OpenPosition {
+        instrument: "BTCUSDT".into(),
+        direction: Direction::Long,
+        entry_ns: 25 * MINUTE_NS,
+        entry_price: 100.0,
+        quantity: 2.5,
+        unrealized: Some(-17.25),
+    }];
+    let report = Report::of_run(held.clone(), 365);
+    let figure = |key: &str| report.figure(key).and_then(|figure| figure.value).unwrap();
+    assert_eq!((figure("volume"), figure("open_positions"), figure("exposure_time")), (250.0, 1.0, 0.75));
+    assert!(figure("turnover") > 0.2 && figure("exposure_max") > 0.2 && figure("exposure_avg") > 0.15);
+    let (text, page) = (to_text(&report, false), to_html(&report));
+    let line = text.lines().skip_while(|line| *line != "Open at the end").nth(2).unwrap();
+    for part in ["BTCUSDT", "long", "1970-01-01 00:25:00", "2.5", "100", "-17.25"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(page.contains("<h2>Open at the end</h2>") && page.contains("<td class=\"down\">-17.25</td>"));
+    let json = Value::Object(report.to_json());
+    let open = &json["open_at_end"][0];
+    assert_eq!((&open["entry_time"], &open["unrealized"]), (&"1970-01-01T00:25:00.000Z".into(), &(-17.25).into()));
+    let counted = Report::of_run(Run { volume: Some(300.0), ..held }, 365);
+    assert_eq!(
+        counted.figure("volume").and_then(|figure| figure.value),
+        Some(300.0),
+        "all fills, where they were counted"
+    );
 }
 
 #[test]

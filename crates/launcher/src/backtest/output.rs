@@ -5,12 +5,10 @@ use super::{BacktestArgs, ListKind, warn};
 use crate::cli::Common;
 use crate::config::Config;
 use crate::out;
-use keel_backtest::{BacktestResult, EquityCurve, TradeRow};
+use keel_backtest::{BacktestResult, EquityCurve, PositionEnd, TradeRow};
 use keel_model::{InstrumentId, Instruments, Notional};
 use keel_report::{ClosedTrade, DailyStatistics, PERIODS_PER_YEAR, TradeStatistics, to_json, to_table};
 use serde_json::{Map, Value, json};
-
-const DAY_NS: f64 = 86_400e9;
 
 /// The statistics of a result: of its days and of its trades.
 #[must_use]
@@ -23,9 +21,8 @@ pub(crate) fn statistics(result: &BacktestResult) -> (DailyStatistics, TradeStat
         open_s: trade.exit_ns.saturating_sub(trade.entry_ns) as f64 / 1e9,
     };
     let trades: Vec<ClosedTrade> = result.trades.iter().map(closed).collect();
-    let days = result.last_ns.saturating_sub(result.first_ns) as f64 / DAY_NS;
-    let drawdown = daily.get("max_drawdown").map(f64::abs);
-    let trades = TradeStatistics::new(&trades, start, days, drawdown);
+    let length_s = result.last_ns.saturating_sub(result.first_ns) as f64 / 1e9;
+    let trades = TradeStatistics::of_run(&trades, start, length_s);
     (daily, trades)
 }
 
@@ -91,6 +88,8 @@ fn to_object(args: &BacktestArgs, config: &Config, prepared: &Prepared, result: 
         "start_balance": text(result.start_balance),
         "final_equity": result.final_equity.map_or(Value::Null, text),
         "final_positions": positions,
+        "open_positions": open_positions(result),
+        "volume": result.volume,
         "fees": text(result.fees),
         "funding": text(result.funding),
         "first_time": time(result.first_ns),
@@ -111,6 +110,20 @@ fn to_object(args: &BacktestArgs, config: &Config, prepared: &Prepared, result: 
         }
     }
     object
+}
+
+/// What is open at the end, by symbol; a rest that cannot be sold is not.
+fn open_positions(result: &BacktestResult) -> Map<String, Value> {
+    let open = |position: &PositionEnd| {
+        let value = json!({
+            "quantity": text(position.quantity),
+            "entry_time": time(position.entry_ns?),
+            "entry_price": position.entry_price.map(text),
+            "unrealized": position.unrealized.map(text),
+        });
+        Some((position.symbol.clone(), value))
+    };
+    result.positions.iter().filter_map(open).collect()
 }
 
 fn rows_of(list: ListKind, instruments: &Instruments, result: &BacktestResult) -> Vec<(&'static str, Vec<Value>)> {
@@ -162,7 +175,8 @@ fn rows_of(list: ListKind, instruments: &Instruments, result: &BacktestResult) -
         ListKind::Fills => {
             let row = |(id, fill): &(keel_model::ClientOrderId, keel_model::Fill)| {
                 json!({
-                    "order_id": id.to_string(),
+                    // The venue's own closing is of no order.
+                    "order_id": (*id != keel_model::ClientOrderId::default()).then(|| id.to_string()),
                     "time": time(fill.ts_event.as_ns()),
                     "symbol": symbol(fill.instrument),
                     "side": format!("{:?}", fill.side),
@@ -197,10 +211,15 @@ fn table(args: &BacktestArgs, config: &Config, prepared: &Prepared, result: &Bac
     row("Fills", result.fills.to_string());
     for position in &result.positions {
         row("Position", format!("{} {}", position.quantity, position.symbol));
+        if let (Some(entry_ns), Some(price)) = (position.entry_ns, position.entry_price) {
+            let unrealized = position.unrealized.map_or_else(|| "n/a".to_owned(), money);
+            row("Still open", format!("since {}, at {price} on average, unrealised {unrealized}", at(entry_ns)));
+        }
     }
     row("Start", money(result.start_balance));
     row("Balance", money(result.final_balance));
     row("Equity", result.final_equity.map_or_else(|| "n/a".to_owned(), money));
+    row("Volume", format!("{} {quote}", keel_report::figure::money(result.volume)));
     row("Fees", money(result.fees));
     if !result.funding.is_zero() {
         row("Funding", money(result.funding));

@@ -5,7 +5,7 @@ use crate::backtest::setup::{DataArg, Prepared};
 use crate::config::Config;
 use crate::error::LaunchError;
 use crate::out;
-use keel_backtest::{BacktestResult, EquityCurve, TradeRow};
+use keel_backtest::{BacktestResult, EquityCurve, PositionEnd, TradeRow};
 use keel_model::InstrumentId;
 use keel_report::{Direction, EquityPoint, MarketFile, OpenPosition, Report, Run, SavedRun, Trade};
 use std::path::PathBuf;
@@ -75,7 +75,6 @@ fn run(config: &Config, data: &[DataArg], prepared: &Prepared, result: &Backtest
     let strategies: Vec<&str> = config.strategies.iter().map(|choice| choice.name.as_str()).collect();
     let symbols: Vec<String> = prepared.instruments.iter().map(|it| it.symbol.to_string()).collect();
     let (start_ns, end_ns) = (ns(result.first_ns), ns(result.last_ns));
-    let trades: Vec<Trade> = result.trades.iter().map(|row| trade(row, symbol(row.instrument))).collect();
     Run {
         title: format!("{} on {}", strategies.join(", "), symbols.join(", ")),
         kind: "backtest".to_owned(),
@@ -86,12 +85,12 @@ fn run(config: &Config, data: &[DataArg], prepared: &Prepared, result: &Backtest
         end_ns,
         start_equity: result.start_balance.to_f64(),
         equity: equity(result),
-        open: open(result, &trades, end_ns),
-        trades,
+        open: open(result),
+        trades: result.trades.iter().map(|row| trade(row, symbol(row.instrument))).collect(),
         orders: Some(result.orders),
         fills: Some(result.fills),
         fees: Some(result.fees.to_f64()),
-        volume: None,
+        volume: Some(result.volume),
         prices: Vec::new(),
     }
 }
@@ -131,22 +130,20 @@ fn equity(result: &BacktestResult) -> Vec<EquityPoint> {
     curve
 }
 
-/// What is open at the end: its entry is the exit of the instrument's last trade, or the beginning; its price is not known, so
-/// it counts at none when there was no trade.
-fn open(result: &BacktestResult, trades: &[Trade], end_ns: i64) -> Vec<OpenPosition> {
-    let held = result.positions.iter().filter(|position| !position.quantity.is_zero());
-    held.map(|position| {
-        let last = trades.iter().rfind(|trade| trade.instrument == position.symbol);
+/// What is open at the end; a rest that cannot be sold is not.
+fn open(result: &BacktestResult) -> Vec<OpenPosition> {
+    let open = |position: &PositionEnd| {
         let quantity = position.quantity.to_f64();
-        OpenPosition {
+        Some(OpenPosition {
             instrument: position.symbol.clone(),
             direction: if quantity > 0.0 { Direction::Long } else { Direction::Short },
-            entry_ns: last.map_or(end_ns, |trade| trade.exit_ns),
-            entry_price: last.map_or(0.0, |trade| trade.exit_price),
+            entry_ns: ns(position.entry_ns?),
+            entry_price: position.entry_price?.to_f64(),
             quantity: quantity.abs(),
-        }
-    })
-    .collect()
+            unrealized: position.unrealized.map(keel_model::Notional::to_f64),
+        })
+    };
+    result.positions.iter().filter_map(open).collect()
 }
 
 fn facts(config: &Config, data: &[DataArg], result: &BacktestResult) -> Vec<(String, String)> {
@@ -164,7 +161,7 @@ fn facts(config: &Config, data: &[DataArg], result: &BacktestResult) -> Vec<(Str
             ("Rows", result.rows.to_string()),
             ("Orders denied by risk", result.orders_denied.to_string()),
             ("Orders rejected by the venue", result.orders_rejected.to_string()),
-            ("Final balance, exact", format!("{} {quote}", result.final_balance)),
+            ("Quote balance at the end, exact", format!("{} {quote}", result.final_balance)),
             ("Fees, exact", format!("{} {quote}", result.fees)),
             ("Funding, exact", format!("{} {quote}", result.funding)),
             ("CPU time of the run", format!("{:.3} s", result.run_cpu_seconds)),

@@ -33,7 +33,7 @@ type Card = (&'static str, &'static str, &'static str, &'static str);
 
 const CARDS_RUN: &[Card] = &[
     ("total_profit", "Total profit", "absolute_profit", ""),
-    ("final_balance", "Final balance", "start_balance", "from"),
+    ("final_equity", "Final equity", "start_balance", "from"),
     ("cagr", "CAGR", "volatility", "volatility"),
     ("sharpe", "Sharpe", "probabilistic_sharpe", "probabilistic"),
     ("sortino", "Sortino", "calmar", "Calmar"),
@@ -235,6 +235,26 @@ pub(super) fn drawdowns(report: &Report, out: &mut String) {
             cell(out, &at(it.trough_ns), None);
             cell(out, &it.recovered_ns.map_or_else(|| "not by the end".to_owned(), at), None);
             cell(out, &duration(it.duration_s), None);
+            out.push_str("</tr>\n");
+        }
+    });
+}
+
+/// What is open at the end.
+pub(super) fn open(report: &Report, out: &mut String) {
+    if report.run.open.is_empty() {
+        return;
+    }
+    let head = ["Instrument", "Side", "Entry (UTC)", "Open", "Quantity", "Entry price", "Unrealised"];
+    table(out, "Open at the end", &head, |out| {
+        for it in &report.run.open {
+            put!(out, "<tr><th scope=\"row\" class=\"text long-text\">{}</th>", escaped(&it.instrument));
+            cell(out, it.direction.word(), None);
+            cell(out, &time(seconds(it.entry_ns), "%Y-%m-%d %H:%M:%S"), None);
+            cell(out, &duration(seconds(report.run.end_ns.saturating_sub(it.entry_ns))), None);
+            cell(out, &plain(it.quantity), None);
+            cell(out, &plain(it.entry_price), None);
+            cell(out, &it.unrealized.map_or_else(|| "n/a".to_owned(), money), it.unrealized);
             out.push_str("</tr>\n");
         }
     });
