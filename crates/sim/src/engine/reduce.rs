@@ -8,17 +8,9 @@ use super::MatchingEngine;
 use super::ordering::Draft;
 use crate::reject::Reject;
 use crate::types::{AccountId, OrderRequest};
-use keel_model::{InstrumentId, Quantity, Side};
+use keel_model::{InstrumentId, Side};
 
 impl MatchingEngine {
-    /// Would an order of this side and quantity only make the account's position smaller?
-    #[must_use]
-    pub fn would_reduce(&self, account: AccountId, instrument: InstrumentId, side: Side, quantity: Quantity) -> bool {
-        let held = self.linear_position(account, instrument);
-        let room = if side == Side::Sell { held } else { Quantity::ZERO.checked_sub(held).unwrap_or(Quantity::ZERO) };
-        room >= quantity
-    }
-
     /// Refuses a reduce-only order that has nothing to reduce.
     pub(super) fn check_reduce_only(
         &self,
