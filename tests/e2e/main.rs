@@ -2,6 +2,7 @@
 //! that is far above what is expected, and none is a measurement.
 
 mod backtest;
+mod backtest_data;
 mod bad_input;
 mod bad_venue;
 mod control;

@@ -76,6 +76,21 @@ pub enum CatalogueError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Two files of one series say different things.
+    #[error(
+        "{old} and {new} contradict each other: the row of {time} is {} in the first and {} in the second; leave one of them out",
+        .values[0], .values[1]
+    )]
+    Contradiction {
+        /// A file.
+        old: String,
+        /// The other one.
+        new: String,
+        /// Time of the row.
+        time: String,
+        /// The row in the one and in the other.
+        values: [String; 2],
+    },
     /// A name that is no series, or a request that fits none.
     #[error("{0}")]
     Series(String),

@@ -96,13 +96,42 @@ pub(crate) struct Merged {
     pub(crate) replaced: u64,
 }
 
+/// Why rows cannot be put together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Clash {
+    /// Their scales are too far apart.
+    Scales,
+    /// Two rows of one time (and id) differ.
+    Rows {
+        /// The time. Unit: nanoseconds.
+        at_ns: u64,
+        /// The row that was there.
+        old: String,
+        /// The row that came.
+        new: String,
+    },
+}
+
+impl std::fmt::Display for Clash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Scales => {
+                f.write_str("the new values are so much finer than those kept that 64 bits do not hold both")
+            }
+            Self::Rows { at_ns, old, new } => {
+                write!(f, "the row of {} is kept as {old} and comes as {new}", time::iso(*at_ns))
+            }
+        }
+    }
+}
+
 /// Rows `new` put into `old`; both are in order. Errors say which rows differ.
-pub(crate) fn merge(mut old: Columns, mut new: Columns, on_conflict: OnConflict) -> Result<(Columns, Merged), String> {
+pub(crate) fn merge(mut old: Columns, mut new: Columns, on_conflict: OnConflict) -> Result<(Columns, Merged), Clash> {
     let [a, b] = old.scales;
     let [c, d] = new.scales;
     let scales = [a.max(c), b.max(d)];
     if !old.rescale(scales) || !new.rescale(scales) {
-        return Err("the new values are so much finer than those kept that 64 bits do not hold both".into());
+        return Err(Clash::Scales);
     }
     let mut merged = Merged::default();
     if old.ts.last() < new.ts.first() {
@@ -136,12 +165,7 @@ pub(crate) fn merge(mut old: Columns, mut new: Columns, on_conflict: OnConflict)
                     other.copy_to(&mut all, 0, other.len());
                 }
                 None => {
-                    return Err(format!(
-                        "the row of {} is kept as {} and comes as {}",
-                        time::iso(mine.0),
-                        ours.shown(0),
-                        other.shown(0)
-                    ));
+                    return Err(Clash::Rows { at_ns: mine.0, old: ours.shown(0), new: other.shown(0) });
                 }
             }
             (at, with) = (old_end, new_end);

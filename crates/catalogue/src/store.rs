@@ -6,7 +6,7 @@
 use crate::atomic;
 use crate::columns::Columns;
 use crate::error::CatalogueError;
-use crate::merge::{OnConflict, merge, put_in_order};
+use crate::merge::{Clash, OnConflict, merge, put_in_order};
 use crate::options::ReadOptions;
 use crate::parquet_read;
 use crate::parquet_write;
@@ -138,9 +138,9 @@ impl Catalogue {
                 !old_covered.is_empty() && union([old_covered.clone(), covered.clone()].concat()) == old_covered;
             covered.extend(&old_covered);
             let Some(old) = Columns::of(read_with(path, &ReadOptions::default())?) else { return Ok(()) };
-            let conflict = |cause| CatalogueError::Conflict {
+            let conflict = |cause: Clash| CatalogueError::Conflict {
                 series: key.to_string(),
-                cause,
+                cause: cause.to_string(),
                 remedy: "nothing was changed; take the new rows with --replace, or leave what is kept",
             };
             let (all, merged) = merge(old, new, on_conflict).map_err(conflict)?;

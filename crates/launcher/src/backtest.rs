@@ -1,7 +1,9 @@
 //! `launcher backtest`: the live engine over files, and what it was worth. Documented for users in `docs/backtest.md`.
 
+pub mod fit;
 mod output;
 pub mod setup;
+pub mod sources;
 
 use crate::cli::{Common, RunArgs};
 use crate::config::{self, Config};
@@ -11,15 +13,19 @@ use clap::{Args, ValueEnum};
 use keel_backtest::{Backtest, BacktestResult, JobConfig};
 use keel_lifecycle::ExitStatus;
 use setup::{DataArg, Prepared};
+use sources::Between;
 use std::path::Path;
 
 /// Flags of `backtest`.
 #[derive(Clone, Debug, Args)]
 pub struct BacktestArgs {
-    /// Data: a file of bars, quotes, trades, funding, or a recorded session; may be repeated. Without a symbol it is of
-    /// the first of `venue.symbols`
+    /// Data: a file of bars, quotes, trades, funding, a recorded session, or a series of the catalogue such as
+    /// binance/spot/BTCUSDT/1m; may be repeated. A file without a symbol is of the first of `venue.symbols`
     #[arg(long, value_name = "[SYMBOL=]FILE", required = true, value_parser = DataArg::parse)]
     pub data: Vec<DataArg>,
+    /// Which part of it
+    #[command(flatten)]
+    pub between: Between,
     /// Also give these lists, comma-separated
     #[arg(long, value_enum, value_name = "LISTS", value_delimiter = ',')]
     pub lists: Vec<ListKind>,
@@ -46,8 +52,10 @@ pub enum ListKind {
 
 /// Runs it and prints the result.
 pub fn backtest(common: &Common, args: &BacktestArgs) -> Result<ExitStatus, LaunchError> {
+    crate::report::guard_kept(&args.kept, common, &args.data)?;
     let config = load(common, &args.strategy)?;
-    let prepared = setup::prepare(&config, &args.data)?;
+    let prepared = setup::prepare(&config, &args.data, args.between)?;
+    let config = fit::fit_bars(config, &prepared);
     let lists = |kind| args.lists.contains(&kind);
     let has_marks = lists(ListKind::Equity) || args.kept.needs_marks();
     let result = run(&config, &prepared, has_marks, lists(ListKind::Orders) || lists(ListKind::Fills))?;
@@ -73,7 +81,7 @@ pub fn run(
     let job = JobConfig { has_marks, has_log, ..setup::job(config, prepared) };
     let failed = |error: keel_backtest::BacktestError| LaunchError::refused("backtest", error);
     let strategies = crate::run::strategies::build(config, &prepared.instruments)?;
-    setup::check_bars(prepared, &strategies)?;
+    fit::check(prepared, &strategies)?;
     if let Some(file) = &prepared.recording {
         return run_recording(file, prepared, job, strategies);
     }
@@ -129,5 +137,14 @@ pub(crate) fn warn(result: &BacktestResult) {
     }
     if result.liquidated_ns.is_some() {
         out::note("warning: the margin was used up: the venue closed everything, and the run ended there");
+    }
+    let attempts = result.orders.saturating_add(result.orders_denied);
+    if result.orders_denied.saturating_mul(2) > attempts {
+        let most = result.refusals.iter().filter(|it| it.by.starts_with("risk")).max_by_key(|it| it.count);
+        let why = most.map_or_else(String::new, |it| format!(", most of them by {}: {}", it.by, it.reason));
+        out::note(&format!(
+            "warning: THIS RUN SAYS LITTLE about the strategy: risk denied {} of its {attempts} orders{why}",
+            result.orders_denied
+        ));
     }
 }

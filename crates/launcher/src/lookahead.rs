@@ -1,7 +1,7 @@
 //! `launcher lookahead-check`: the same decisions when the future is cut off? Documented for users in `docs/backtest.md`.
 
 use crate::backtest::setup::{self, DataArg, Prepared};
-use crate::backtest::{self};
+use crate::backtest::{self, fit, sources::Between};
 use crate::cli::Common;
 use crate::config::Config;
 use crate::error::LaunchError;
@@ -20,6 +20,9 @@ pub struct LookaheadArgs {
     /// Data, as for `backtest`
     #[arg(long, value_name = "[SYMBOL=]FILE", required = true, value_parser = DataArg::parse)]
     pub data: Vec<DataArg>,
+    /// Which part of it
+    #[command(flatten)]
+    pub between: Between,
     /// At how many moments the future is cut off
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub cuts: u32,
@@ -31,7 +34,9 @@ pub struct LookaheadArgs {
 /// Checks, prints, and fails where decisions differ.
 pub fn check(common: &Common, args: &LookaheadArgs) -> Result<ExitStatus, LaunchError> {
     let config = backtest::load(common, &args.strategy)?;
-    let prepared = setup::prepare(&config, &args.data)?;
+    let prepared = setup::prepare(&config, &args.data, args.between)?;
+    let config = fit::fit_bars(config, &prepared);
+    fit::check(&prepared, &run::strategies::build(&config, &prepared.instruments)?)?;
     let job = setup::job(&config, &prepared);
     let cuts = usize::try_from(args.cuts).unwrap_or(1);
     let found = match &prepared.recording {
@@ -41,7 +46,7 @@ pub fn check(common: &Common, args: &LookaheadArgs) -> Result<ExitStatus, Launch
             lookahead::check(&job, &prepared.series(), cuts, make).map_err(|Failed(error)| error)?
         }
     };
-    Ok(print(common, &found))
+    Ok(print(common, &found, prepared.doubled))
 }
 
 /// The launcher's errors, as the check hands them through.
@@ -97,7 +102,7 @@ fn shown(decision: Option<Decision>) -> String {
     }
 }
 
-fn print(common: &Common, cuts: &[Cut]) -> ExitStatus {
+fn print(common: &Common, cuts: &[Cut], doubled: u64) -> ExitStatus {
     let time = |ns: u64| keel_catalogue::time_to_text(ns);
     let is_same = cuts.iter().all(|cut| cut.difference.is_none());
     if common.json {
@@ -109,7 +114,7 @@ fn print(common: &Common, cuts: &[Cut]) -> ExitStatus {
             json!({ "time": time(cut.at_ns), "decisions": cut.decisions, "difference": difference })
         };
         let rows: Vec<Value> = cuts.iter().map(row).collect();
-        out::line(&json!({ "is_same": is_same, "cuts": rows }).to_string());
+        out::line(&json!({ "is_same": is_same, "rows_doubled": doubled, "cuts": rows }).to_string());
     } else {
         let mut rows = vec![vec!["data until".to_owned(), "decisions".into(), "same with more data".into()]];
         rows.extend(cuts.iter().map(|cut| {

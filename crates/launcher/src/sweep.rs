@@ -11,7 +11,7 @@ mod progress;
 mod setup;
 mod work;
 
-use crate::backtest::{self, setup::DataArg};
+use crate::backtest::{self, setup::DataArg, sources::Between};
 use crate::cli::Common;
 use crate::error::LaunchError;
 use crate::{logging, out};
@@ -33,10 +33,13 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Flags of `sweep`.
 #[derive(Clone, Debug, Args)]
 pub struct SweepArgs {
-    /// Data: a file of bars (the exact level takes quotes and trades, too). Without a symbol it is of the first of
-    /// `venue.symbols`
+    /// Data: a file of bars (the exact level takes quotes and trades, too), or a series of the catalogue such as
+    /// binance/spot/BTCUSDT/1m; files of one series are put together. A file without a symbol is of the first of `venue.symbols`
     #[arg(long, value_name = "[SYMBOL=]FILE", required = true, value_parser = DataArg::parse)]
     pub data: Vec<DataArg>,
+    /// Which part of it
+    #[command(flatten)]
+    pub between: Between,
     /// What is varied: NAME=FROM..TO:STEP, NAME=A,B,C; may be repeated [default: what the strategy declares]
     #[arg(long = "param", visible_alias = "spaces", value_name = "RANGE")]
     pub params: Vec<String>,

@@ -238,7 +238,9 @@ impl OrderBook {
     }
 
     /// Where nothing better is known, the last price (the close of a bar, a trade) stands for both sides: bid and ask are one
-    /// price. Quotes and depth take its place and are never replaced by it.
+    /// price. Quotes and depth take its place and are never replaced by it. Something was traded there, so that it is believed
+    /// however far it is from the one before: a wrong quote is followed by a right one, a fallen price stays fallen. Whether a jump
+    /// may be decided on at once is for risk to say.
     pub fn apply_last(
         &mut self,
         price: Price,
@@ -252,14 +254,9 @@ impl OrderBook {
         // A bar without trades has a price, too; the quantity only says that there is one.
         let quantity = if quantity.is_positive() { quantity } else { Quantity::from_int(1) };
         let level = Level { price, quantity };
-        let checked = if level.price.is_positive() {
-            check_jump(self.top.map(|top| top.bid), Some(level))
-        } else {
-            Err(BookError::ImpossibleLevel(level))
-        };
-        if let Err(error) = checked {
+        if !level.price.is_positive() {
             self.errors += 1;
-            return Err(error);
+            return Err(BookError::ImpossibleLevel(level));
         }
         let instrument = self.instrument;
         self.top = Some(TopOfBook { instrument, ts_event, ts_recv, update_id: 0, bid: level, ask: level });

@@ -178,6 +178,9 @@ fn ordered(
     Ok(())
 }
 
+/// Two bars of the longest length, months. Unit: days.
+const REFERENCE_AGE_DAYS_MAX: u64 = 62;
+
 impl RiskLimits {
     /// Checks every limit by itself and against the others.
     pub fn validate(&self) -> Result<(), LimitError> {
@@ -193,7 +196,7 @@ impl RiskLimits {
         count("order_rate_per_s", self.order_rate_per_s.into(), ORDER_RATE_MAX.into())?;
         count("order_burst", self.order_burst.into(), ORDER_RATE_MAX.into())?;
         count("price_collar_bps", self.price_collar_bps.into(), COLLAR_BPS_MAX.into())?;
-        count("reference_age_ms_max", self.reference_age_ms_max, DAY_MS)?;
+        count("reference_age_ms_max", self.reference_age_ms_max, REFERENCE_AGE_DAYS_MAX * DAY_MS)?;
         count("reference_jump_bps_max", self.reference_jump_bps_max.into(), 1_000_000)?;
         count("reference_jump_hold_ms", self.reference_jump_hold_ms, DAY_MS)?;
         count("open_orders_max", self.open_orders_max.into(), OPEN_ORDERS_MAX.into())?;

@@ -95,6 +95,7 @@ fn to_object(args: &BacktestArgs, config: &Config, prepared: &Prepared, result: 
         "first_time": time(result.first_ns),
         "last_time": time(result.last_ns),
         "rows_refused": result.rows_refused,
+        "rows_doubled": prepared.doubled,
         "series": gaps,
         "liquidated_time": result.liquidated_ns.map_or(Value::Null, time),
         "digest": result.digest,

@@ -1,19 +1,19 @@
 //! From files and configuration to what a backtest runs on: instruments with the steps of the data, markets, series, limits.
 
+use super::fit;
+use super::sources::{self, Between, OneSeries};
 use crate::config::Config;
 use crate::error::LaunchError;
 use crate::{recording, run};
 use keel_backtest::{JobConfig, ReplayConfig, Rows, Series};
 use keel_catalogue::Dataset;
 use keel_exchange::binance::spot::capabilities;
-use keel_marketdata::columns::Interval;
 use keel_model::instrument::LotRule;
 use keel_model::{
     Asset, Instrument, InstrumentId, InstrumentKind, InstrumentStatus, Instruments, Notional, Price, Quantity,
     ids::Symbol,
 };
 use keel_sim::{FeeModel, HistoryLimits, LatencyModel, MarketKind, SimConfig};
-use keel_strategy::Strategy;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,12 +28,12 @@ const HISTORY_MAX: usize = 1_024;
 /// Number of the account in order ids; a backtest sends none anywhere.
 const INSTANCE: u32 = 1;
 
-/// `FILE` or `SYMBOL=FILE`.
+/// `FILE` or `SYMBOL=FILE`; instead of a file also a series of the catalogue, `venue/market/symbol/kind`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataArg {
     /// Of which instrument, when it was said.
     pub symbol: Option<String>,
-    /// The file.
+    /// The file, or the series.
     pub file: PathBuf,
 }
 
@@ -42,10 +42,15 @@ impl DataArg {
     pub fn parse(text: &str) -> Result<Self, String> {
         let is_symbol =
             |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+        let is_word = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric());
         match text.split_once('=') {
             Some((symbol, file)) if is_symbol(symbol) && !file.is_empty() => {
                 Ok(Self { symbol: Some(symbol.to_owned()), file: PathBuf::from(file) })
             }
+            Some((name, file)) if is_word(name) && !file.is_empty() && !Path::new(text).exists() => Err(format!(
+                "`{name}` is no symbol: symbols are capital letters and digits; write {}={file}",
+                name.to_ascii_uppercase()
+            )),
             _ if text.is_empty() => Err("name a file, or SYMBOL=FILE".to_owned()),
             _ => Ok(Self { symbol: None, file: PathBuf::from(text) }),
         }
@@ -72,6 +77,8 @@ pub struct Prepared {
     pub loaded: Vec<Loaded>,
     /// The recorded session that is played instead.
     pub recording: Option<PathBuf>,
+    /// Rows that several files had; each was taken once.
+    pub doubled: u64,
 }
 
 impl Prepared {
@@ -93,16 +100,11 @@ const fn rows_of(loaded: &Loaded) -> Option<Series<'_>> {
     Some(Series { instrument: loaded.instrument, rows })
 }
 
-/// Reads the files and makes instruments of them.
-pub fn prepare(config: &Config, data: &[DataArg]) -> Result<Prepared, LaunchError> {
-    let failed = |error: keel_catalogue::CatalogueError| LaunchError::refused("data", error);
-    let mut read: Vec<(String, Dataset)> = Vec::new();
-    for one in data {
-        let default = || config.symbols.first().map(ToString::to_string).unwrap_or_default();
-        read.push((one.symbol.clone().unwrap_or_else(default), keel_catalogue::read_file(&one.file).map_err(failed)?));
-    }
-    if read.iter().any(|(_, data)| matches!(data, Dataset::Recording(_))) {
-        let [(_, Dataset::Recording(file))] = read.as_slice() else {
+/// Reads what is named and makes instruments of it.
+pub fn prepare(config: &Config, data: &[DataArg], between: Between) -> Result<Prepared, LaunchError> {
+    let sources::Sources { series: read, doubled } = sources::load(config, data, between)?;
+    if read.iter().any(|one| matches!(one.data, Dataset::Recording(_))) {
+        let [OneSeries { data: Dataset::Recording(file), .. }] = read.as_slice() else {
             return Err(LaunchError::refused(
                 "data",
                 "a recorded session holds all its instruments and is played alone; name it as the only --data",
@@ -110,19 +112,15 @@ pub fn prepare(config: &Config, data: &[DataArg]) -> Result<Prepared, LaunchErro
         };
         return of_recording(config, data, file);
     }
-    if let Some(((_, empty), arg)) = read.iter().zip(data).find(|((_, rows), _)| rows.is_empty()) {
-        let cause = format!("{} holds no rows of {}", arg.file.display(), empty.name());
-        return Err(LaunchError::refused("data", format!("{cause}; name a file with data")));
-    }
     let mut symbols: Vec<String> = Vec::new();
-    for (symbol, _) in &read {
-        if !symbols.contains(symbol) {
-            symbols.push(symbol.clone());
+    for one in &read {
+        if !symbols.contains(&one.symbol) {
+            symbols.push(one.symbol.clone());
         }
     }
     let (mut instruments, mut markets) = (Instruments::new(), Vec::new());
     for symbol in &symbols {
-        let own: Vec<&Dataset> = read.iter().filter(|(of, _)| of == symbol).map(|(_, data)| data).collect();
+        let own: Vec<&Dataset> = read.iter().filter(|one| one.symbol == *symbol).map(|one| &one.data).collect();
         instruments.upsert(instrument(config, symbol, &own)?);
         let has = |wanted: fn(&Dataset) -> bool| own.iter().any(|one| wanted(one));
         let (has_quotes, has_trades) =
@@ -130,8 +128,14 @@ pub fn prepare(config: &Config, data: &[DataArg]) -> Result<Prepared, LaunchErro
         markets.push(if has_quotes && has_trades { MarketKind::External } else { MarketKind::Touch });
     }
     let id = |symbol: &str| instruments.by_symbol(symbol).map(|it| it.id).unwrap_or_default();
-    let loaded = read.into_iter().map(|(symbol, data)| Loaded { instrument: id(&symbol), data }).collect();
-    Ok(Prepared { instruments, markets, loaded, recording: None })
+    let loaded = read
+        .into_iter()
+        .map(|one| {
+            let id = id(&one.symbol);
+            one.into_loaded(id)
+        })
+        .collect();
+    Ok(Prepared { instruments, markets, loaded, recording: None, doubled })
 }
 
 fn of_recording(config: &Config, data: &[DataArg], file: &Path) -> Result<Prepared, LaunchError> {
@@ -150,7 +154,7 @@ fn of_recording(config: &Config, data: &[DataArg], file: &Path) -> Result<Prepar
         }
     }
     let markets = instruments.iter().map(|_| MarketKind::External).collect();
-    Ok(Prepared { instruments, markets, loaded: Vec::new(), recording: Some(file.to_path_buf()) })
+    Ok(Prepared { instruments, markets, loaded: Vec::new(), recording: Some(file.to_path_buf()), doubled: 0 })
 }
 
 fn instrument(config: &Config, symbol: &str, data: &[&Dataset]) -> Result<Instrument, LaunchError> {
@@ -196,44 +200,6 @@ fn instrument(config: &Config, symbol: &str, data: &[&Dataset]) -> Result<Instru
     })
 }
 
-/// Bars that a strategy waits for have to come from somewhere: from bars of that length, or from trades.
-pub fn check_bars(prepared: &Prepared, strategies: &[Box<dyn Strategy>]) -> Result<(), LaunchError> {
-    if prepared.recording.is_some() {
-        return Ok(());
-    }
-    for strategy in strategies {
-        for wanted in strategy.subscriptions() {
-            let Some(length) = wanted.bar_interval else { continue };
-            let own = || prepared.loaded.iter().filter(|loaded| loaded.instrument == wanted.instrument);
-            let has_trades = own().any(|loaded| matches!(loaded.data, Dataset::Trades(_)));
-            let lengths: Vec<Interval> = own()
-                .filter_map(|loaded| match &loaded.data {
-                    Dataset::Bars(bars) => Some(bars.interval),
-                    _ => None,
-                })
-                .collect();
-            let is_there = lengths.iter().any(|one| one.length_ns().map(u128::from) == Some(length.as_nanos()));
-            if has_trades || is_there {
-                continue;
-            }
-            let symbol =
-                prepared.instruments.get(wanted.instrument).map(|it| it.symbol.to_string()).unwrap_or_default();
-            let has = lengths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let has = if has.is_empty() { "none".to_owned() } else { has };
-            let (name, seconds) = (strategy.name(), length.as_secs());
-            return Err(LaunchError::refused(
-                "backtest",
-                format!(
-                    "{name} waits for bars of {seconds} s of {symbol}, and the data has {has}; \
-                     set its length of bars (`{}.bar_s`) or give other data",
-                    name.replace('-', "_")
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
 /// What engine and venue are set up with.
 #[must_use]
 pub fn job(config: &Config, prepared: &Prepared) -> JobConfig {
@@ -255,6 +221,7 @@ pub fn job(config: &Config, prepared: &Prepared) -> JobConfig {
         return JobConfig { replay, ..JobConfig::default() };
     }
     replay.engine.limits.leverage_max = settings.leverage_max;
+    fit::limits_for_bars(&mut replay.engine.limits, prepared);
     // The venue's books are in this process; they are compared at the start.
     replay.engine.reconcile_interval_ms = 0;
     replay.engine.has_trade_prices = true;

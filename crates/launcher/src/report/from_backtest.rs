@@ -2,10 +2,14 @@
 
 use super::{market, replace, write_page};
 use crate::backtest::setup::{DataArg, Prepared};
+use crate::backtest::sources;
+use crate::cli::Common;
 use crate::config::Config;
 use crate::error::LaunchError;
 use crate::out;
+use crate::outputs::{self, Output, OutputKind};
 use keel_backtest::{BacktestResult, EquityCurve, PositionEnd, TradeRow};
+use keel_catalogue::Catalogue;
 use keel_model::InstrumentId;
 use keel_report::{Direction, EquityPoint, MarketFile, OpenPosition, Report, Run, SavedRun, Trade};
 use std::path::PathBuf;
@@ -13,12 +17,16 @@ use std::path::PathBuf;
 /// Where the result of a backtest is kept.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Kept {
-    /// Save the run for `launcher report` and `launcher plot`
+    /// Save the run for `launcher report` and `launcher plot`; replaces an earlier run, nothing else without --force
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Write the report as one HTML file with charts that needs nothing else
+    /// Write the report as one HTML file with charts that needs nothing else; replaces an earlier page, nothing else without
+    /// --force
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Replace whatever files are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 impl Kept {
@@ -27,6 +35,16 @@ impl Kept {
     pub const fn needs_marks(&self) -> bool {
         self.out.is_some() || self.html.is_some()
     }
+}
+
+/// Looks at what would be replaced, before the run.
+pub fn guard(kept: &Kept, common: &Common, data: &[DataArg]) -> Result<(), LaunchError> {
+    let output = |flag, path: &'_ Option<PathBuf>, kind| path.clone().map(|path| (flag, path, kind));
+    let named = [output("--out", &kept.out, OutputKind::Run), output("--html", &kept.html, OutputKind::Page)];
+    let named: Vec<_> = named.into_iter().flatten().collect();
+    let outputs: Vec<_> = named.iter().map(|(flag, path, kind)| Output { flag, path, kind: *kind }).collect();
+    let inputs = data.iter().map(|one| &one.file).chain(&common.config);
+    outputs::check(inputs.map(PathBuf::as_path), &outputs, kept.force)
 }
 
 /// Saves the run and writes its page, where that was asked for.
@@ -47,21 +65,25 @@ pub fn keep(
         out::note(&format!("saved {}; look at it with: launcher report {0} --html report.html", path.display()));
     }
     if let Some(path) = &kept.html {
-        let prices = market::load(&[], &markets(config, data), path)?;
+        let prices = market::of_run(prepared);
         let report = Report::of_run(Run { prices, ..run }, keel_report::PERIODS_PER_YEAR);
         write_page(path, &keel_report::to_html(&report))?;
     }
     Ok(())
 }
 
-/// Which file holds which market, by whole paths, so that the run can be looked at from anywhere.
+/// Which file holds which market, by whole paths, so that the run can be looked at from anywhere. A series of the catalogue is
+/// its files.
 fn markets(config: &Config, data: &[DataArg]) -> Vec<MarketFile> {
+    let catalogue = Catalogue::of_data_dir(&config.data_dir);
     let market = |one: &DataArg| {
-        let first = || config.symbols.first().map(ToString::to_string).unwrap_or_default();
-        let path = std::fs::canonicalize(&one.file).unwrap_or_else(|_| one.file.clone());
-        MarketFile { instrument: one.symbol.clone().unwrap_or_else(first), path: path.to_string_lossy().into_owned() }
+        let instrument = sources::symbol_of(config, one);
+        let files = sources::series_of(one).and_then(|key| catalogue.files(&key).ok());
+        let files = files.unwrap_or_else(|| vec![one.file.clone()]);
+        let whole = |path: PathBuf| std::fs::canonicalize(&path).unwrap_or(path).to_string_lossy().into_owned();
+        files.into_iter().map(move |path| MarketFile { instrument: instrument.clone(), path: whole(path) })
     };
-    data.iter().map(market).collect()
+    data.iter().flat_map(market).collect()
 }
 
 fn ns(time: u64) -> i64 {

@@ -1,7 +1,7 @@
 //! The markets of a run, out of the files that hold them, as bars of floats for charts. Quotes and trades become bars of one
 //! price each; the charts join what is too fine.
 
-use crate::backtest::setup::DataArg;
+use crate::backtest::setup::{DataArg, Prepared};
 use crate::error::LaunchError;
 use crate::out;
 use keel_catalogue::Dataset;
@@ -38,6 +38,21 @@ pub(crate) fn load(named: &[DataArg], of_run: &[MarketFile], run: &Path) -> Resu
     Ok(markets)
 }
 
+/// The files that a run names, those that are there.
+pub(crate) fn paths(of_run: &[MarketFile], run: &Path) -> Vec<PathBuf> {
+    of_run.iter().filter_map(|market| found(&market.path, run)).collect()
+}
+
+/// The markets of a run that has just ended, out of the data that it ran on.
+pub(crate) fn of_run(prepared: &Prepared) -> Vec<Prices> {
+    let mut markets: Vec<Prices> = Vec::new();
+    for one in &prepared.loaded {
+        let symbol = prepared.instruments.get(one.instrument).map(|it| it.symbol.to_string()).unwrap_or_default();
+        add(&mut markets, symbol, &one.data);
+    }
+    markets
+}
+
 /// The file as it was named, from here or from where the run lies.
 fn found(named: &str, run: &Path) -> Option<PathBuf> {
     let here = PathBuf::from(named);
@@ -47,7 +62,12 @@ fn found(named: &str, run: &Path) -> Option<PathBuf> {
 
 fn add(markets: &mut Vec<Prices>, instrument: String, data: &Dataset) {
     let bars = bars(data);
-    if bars.is_empty() || markets.iter().any(|market| market.instrument == instrument) {
+    let Some(first) = bars.first().map(|bar| bar.ts_ns) else { return };
+    if let Some(known) = markets.iter_mut().find(|market| market.instrument == instrument) {
+        // What follows goes on; what lies beside it is the same market in other words.
+        if known.bars.last().is_some_and(|last| last.ts_ns < first) {
+            known.bars.extend(bars);
+        }
         return;
     }
     markets.push(Prices { instrument, bars, lines: Vec::new() });

@@ -59,6 +59,7 @@ impl<'a> Runs<'a> {
             markets: prepared.markets.clone(),
             loaded: prepared.loaded.iter().map(of).collect(),
             recording: prepared.recording.clone(),
+            doubled: prepared.doubled,
         };
         let warmup = config.backtest.warmup_rows.max((stretch.trade_from - stretch.from) as u64);
         Self { config, prepared: own, warmup, trade_from_ns }
@@ -77,6 +78,7 @@ impl<'a> Runs<'a> {
         let job = setup::job(&config, &self.prepared);
         let job = JobConfig { has_marks: true, warmup_rows: self.warmup, ..job };
         let strategies = crate::run::strategies::build(&config, &self.prepared.instruments)?;
+        crate::backtest::fit::check(&self.prepared, &strategies)?;
         let result = keel_backtest::run(job, &self.prepared.series(), strategies, &cpu_seconds)
             .map_err(|error| LaunchError::refused("backtest", error))?;
         Ok(outcome(&result, self.trade_from_ns))

@@ -2,6 +2,7 @@
 
 use super::work::{Bench, Work};
 use super::{LevelWord, SearchWord, SimdWord, SweepArgs};
+use crate::backtest::fit;
 use crate::backtest::setup::{self, Prepared};
 use crate::config::Config;
 use crate::error::LaunchError;
@@ -54,10 +55,12 @@ pub(super) fn work(config: Config, args: &SweepArgs, control: Arc<Control>) -> R
         return Err(LaunchError::refused("sweep", format!("{cause}: name it with --strategy")));
     };
     let strategy = registry::find(&choice.name).map_err(|error| LaunchError::refused("strategy", error))?;
+    let prepared = setup::prepare(&config, &args.data, args.between)?;
+    let config = fit::fit_bars(config.clone(), &prepared);
+    let Some(choice) = config.strategies.first() else { return Err(LaunchError::refused("sweep", "no strategy")) };
     let space = Space::new(strategy, choice.params.clone(), &args.params).map_err(told)?;
     let objective = Objective::parse(&args.objective).map_err(told)?;
     let method = method(args)?;
-    let prepared = setup::prepare(&config, &args.data)?;
     let columns = only_bars(&prepared);
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let (level, market) = level(&config, &prepared, columns, &space, args)?;
@@ -71,7 +74,7 @@ pub(super) fn work(config: Config, args: &SweepArgs, control: Arc<Control>) -> R
         Level::Fast => (FAST_BATCH / longest).clamp(64, FAST_BATCH_MAX),
         Level::Exact => EXACT_BATCH * threads,
     };
-    let context = context(&config, args, &prepared);
+    let context = context(&config, &prepared);
     let plan = Plan { space, method, objective, level, windows, context, batch };
     let name = format!("{}-{}", strategy.name, fingerprint(&plan));
     let folder = config.data_dir.join(FOLDER).join(name);
@@ -205,11 +208,13 @@ fn windows_of(prepared: &Prepared, columns: Option<&BarColumns>, args: &SweepArg
 }
 
 /// What outcomes depend on beside the plan: the data by their hash, and the configuration of market and risk.
-fn context(config: &Config, args: &SweepArgs, prepared: &Prepared) -> Vec<(String, String)> {
+fn context(config: &Config, prepared: &Prepared) -> Vec<(String, String)> {
     let mut context = Vec::new();
-    for (at, arg) in args.data.iter().enumerate() {
-        let digest = prepared.loaded.get(at).map_or_else(|| arg.file.display().to_string(), |one| digest(&one.data));
-        context.push((format!("data {}", at + 1), digest));
+    for (at, one) in prepared.loaded.iter().enumerate() {
+        context.push((format!("data {}", at + 1), digest(&one.data)));
+    }
+    if let Some(file) = &prepared.recording {
+        context.push(("data 1".to_owned(), file.display().to_string()));
     }
     let params: Vec<String> = config.strategies.iter().map(|choice| format!("{:?}", choice.params)).collect();
     context.push(("configured parameters".to_owned(), params.join(" ")));

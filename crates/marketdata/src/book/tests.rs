@@ -288,3 +288,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_fallen_last_price_is_believed_and_one_that_cannot_be_is_not() {
+    let mut book = OrderBook::new(ID);
+    for (price, ms) in [(5_000_000, 1), (100_000, 2), (100_000, 3), (9_000_000, 4)] {
+        let last = level(price, 1);
+        let applied = book.apply_last(last.price, last.quantity, Timestamp::from_ms(ms), Timestamp::from_ms(ms));
+        assert_eq!((applied, book.best_bid()), (Ok(Applied::Yes), Some(last)));
+    }
+    let at = Timestamp::from_ms(5);
+    assert!(book.apply_last(Price::ZERO, Quantity::from_int(1), at, at).is_err());
+    assert_eq!(book.best_bid(), Some(level(9_000_000, 1)));
+}
