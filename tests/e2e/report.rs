@@ -122,6 +122,39 @@ fn a_backtest_is_saved_reported_and_plotted() {
 }
 
 #[test]
+fn one_buy_that_is_held_to_the_end_counts_in_report_and_page() {
+    let launcher = Launcher::new();
+    let rows: Vec<String> = saw().lines().map(str::to_owned).collect();
+    // The saw falls from row 150 to row 300 and rises again: one cross upwards.
+    let held: Vec<&str> = rows.iter().take(1).chain(rows.iter().skip(200).take(200)).map(String::as_str).collect();
+    launcher.file("bars.csv", held.join("\n") + "\n");
+    let config = golden_config();
+    let config = config.replace("ema_cross_bars", "ema_cross_next_open");
+    let run = ["backtest", "-c", &config, "--data", "bars.csv", "--out", "run.json", "--html", "run.html", "--json"];
+    let result: Value = serde_json::from_str(launcher.run(&run).expect_code(0).stdout.trim()).unwrap();
+    assert_eq!(
+        (&result["fills"], &result["statistics"]["trades"]["trades"].as_f64()),
+        (&1.into(), &Some(0.0)),
+        "{result}"
+    );
+    let open = &result["open_positions"]["BTCUSDT"];
+    assert!(open["entry_time"].is_string() && open["entry_price"].is_string(), "{result}");
+    let ended = launcher.run(&["report", "run.json", "--json"]).expect_code(0);
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let number = |key: &str| report[key].as_f64().unwrap_or(f64::NAN);
+    let price: f64 = open["entry_price"].as_str().unwrap().parse().unwrap();
+    let quantity: f64 = open["quantity"].as_str().unwrap().parse().unwrap();
+    assert!((number("volume") - price * quantity).abs() < 1e-6 * number("volume"), "{report}");
+    assert!(number("exposure_time") > 0.1 && number("exposure_max") > 0.0 && number("turnover") > 0.0, "{report}");
+    let unrealized: f64 = open["unrealized"].as_str().unwrap().parse().unwrap();
+    assert!((report["open_at_end"][0]["unrealized"].as_f64().unwrap() - unrealized).abs() < 1e-9, "{report}");
+    let table = launcher.run(&["report", "run.json"]).expect_code(0);
+    assert!(table.stdout.contains("Open at the end"), "{}", table.stdout);
+    let page = std::fs::read_to_string(launcher.folder().join("run.html")).unwrap();
+    assert!(page.contains("<h2>Open at the end</h2>"));
+}
+
+#[test]
 fn a_run_that_cannot_be_read_or_drawn_is_refused_with_a_remedy() {
     let launcher = Launcher::new();
     launcher.file("other.json", "{\"a\": 1}");
