@@ -88,8 +88,8 @@ fn files_of_several_months_are_one_series_of_the_fast_sweep() {
         launcher.file(name, bars(from, from + 400, triangle));
     }
     let files = ["--data", "jan.csv", "--data", "feb.csv", "--data", "mar.csv"];
-    let head =
-        ["sweep", "--strategy", "ema-cross-flip", "--level", "fast", "--param", "fast_bars_count=3..5:1", "--json"];
+    launcher.file("long.toml", "[strategy]\nnames = [\"ema-cross-flip\"]\n[ema_cross_flip]\nsides = \"long\"\n");
+    let head = ["sweep", "-c", "long.toml", "--level", "fast", "--param", "fast_bars_count=3..5:1", "--json"];
     let result = object(&launcher.run(&[&head[..], &files].concat()).expect_code(0));
     assert_eq!(result["windows"][0]["train_bars"][1].as_u64(), Some(1_200), "{result}");
     launcher.file("all.csv", bars(0, 1_200, triangle));
