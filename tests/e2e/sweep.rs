@@ -71,6 +71,60 @@ fn the_fast_level_agrees_with_the_engine_on_its_winners() {
 }
 
 #[test]
+fn an_account_that_the_venue_closes_counts_alike_on_both_levels_and_in_the_backtest() {
+    let launcher = Launcher::new();
+    let config = CONFIG.replace("balance_quote = \"1000000\"", "balance_quote = \"16\"");
+    let config = config.replace("leverage_max_count = 10\n", "leverage_max_count = 40\n");
+    let config = config.replace("sides = \"both\"", "sides = \"long\"");
+    let config = config
+        .replace("fast_bars_count = 10", "fast_bars_count = 2")
+        .replace("slow_bars_count = 20", "slow_bars_count = 6");
+    assert!(config.contains("\"16\"") && config.contains("= 40\n"), "{config}");
+    launcher.file("sweep.toml", config);
+    // Down, up again, and half of it gone within one bar.
+    let mut text = "ts_ns,open,high,low,close,volume\n".to_owned();
+    let closes =
+        (0..40u64).map(|at| 30_000 - 10 * at).chain((0..10).map(|at| 29_610 + 10 * at)).chain([14_800, 14_800]);
+    let mut open = 30_000;
+    for (at, close) in (1u64..).zip(closes) {
+        let ts = (1_577_836_800 + 60 * at) * 1_000_000_000;
+        writeln!(text, "{ts},{open}.00,{}.00,{}.00,{close}.00,12.345", open.max(close), open.min(close)).unwrap();
+        open = close;
+    }
+    launcher.file("bars.csv", text);
+    let more = ["--param", "fast_bars_count=2..3:1", "--param", "slow_bars_count=6", "--objective", "return", "--json"];
+    let swept = json(&launcher.run(&arguments(&more)).expect_code(0));
+    let verified = swept["verified"].as_array().unwrap();
+    assert_eq!(verified.len(), 2, "{swept}");
+    for winner in verified {
+        for level in ["fast", "exact"] {
+            let of = |key: &str| winner[level][key].as_f64().unwrap_or(f64::NAN);
+            assert_eq!((of("orders"), of("trades"), of("total_return")), (2.0, 1.0, -1.0), "{level}: {winner}");
+        }
+    }
+    let run = [
+        "backtest",
+        "-c",
+        "sweep.toml",
+        "--data",
+        "bars.csv",
+        "--json",
+        "--lists",
+        "fills,trades",
+        "--out",
+        "run.json",
+    ];
+    let result = json(&launcher.run(&run).expect_code(0));
+    assert_eq!((&result["fills"], result["final_balance"].as_str()), (&2.into(), Some("0.00000000")), "{result}");
+    assert!(result["liquidated_time"].is_string() && result["fills_list"][1]["order_id"].is_null(), "{result}");
+    assert_eq!(result["trades_list"][0]["exit_reason"], "liquidation", "{result}");
+    let profit = result["statistics"]["trades"]["profit"].as_f64().unwrap();
+    assert!((profit + 16.0).abs() < 1e-6, "{profit}");
+    let report = json(&launcher.run(&["report", "run.json", "--json"]).expect_code(0));
+    assert_eq!(report["by_exit_reason"][0]["name"], "liquidation", "{report}");
+}
+
+#[test]
 fn the_same_sweep_on_both_levels_has_the_same_orders_everywhere() {
     let launcher = launcher(800);
     let orders = |level: &str| -> Vec<String> {
