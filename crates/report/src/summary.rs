@@ -131,7 +131,7 @@ fn activity(parts: &Parts<'_>) -> Vec<Figure> {
     let share = |key, label, value, convention| figure(key, label, Unit::Share, value, convention);
     vec![
         money("avg_stake", "Average stake", mean(&stakes), "mean of quantity·entry price"),
-        money("volume", "Trade volume", Some(volume), "Σ quantity·price of all fills"),
+        money("volume", "Trade volume", Some(volume + 0.0), "Σ quantity·price of all fills"),
         figure(
             "turnover",
             "Turnover",
@@ -139,7 +139,7 @@ fn activity(parts: &Parts<'_>) -> Vec<Figure> {
             mean(&equity).filter(|_| run.start_equity > 0.0).and_then(|of| ratio(volume, of)),
             "volume/mean equity",
         ),
-        money("fees", "Fees", Some(fees), "Σ fees, rebates negative"),
+        money("fees", "Fees", Some(fees + 0.0), "Σ fees, rebates negative"),
         share(
             "fee_share",
             "Fees of gross profit",

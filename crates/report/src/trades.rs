@@ -44,7 +44,13 @@ impl TradeStatistics {
         let lengths: Vec<f64> = trades.iter().map(|trade| trade.open_s).collect();
         let figures = vec![
             Figure::new("trades", "Trades", Unit::Count, Some(n), "closed, from entry to exit"),
-            Figure::new("profit", "Profit", Unit::Money, Some(profits.iter().sum()), "Σ profit after fees"),
+            Figure::new(
+                "profit",
+                "Profit",
+                Unit::Money,
+                Some(profits.iter().sum::<f64>() + 0.0),
+                "Σ profit after fees",
+            ),
             share("winrate", "Win rate", win_rate, "trades with profit > 0"),
             number(
                 "profit_factor",
