@@ -12,6 +12,7 @@ mod download;
 mod emergency;
 mod escape;
 mod harness;
+mod interrupt;
 mod journal;
 mod live;
 mod new_strategy;

@@ -60,8 +60,8 @@ fn begin<'a>(path: &Path, block: &'a [u8], options: &ReadOptions) -> Result<(For
     let separator = *b",;\t".iter().max_by_key(|mark| line.iter().filter(|byte| byte == mark).count()).unwrap_or(&b',');
     let fields: Vec<&[u8]> = line.split(|byte| *byte == separator).map(unquoted).collect();
     let refused = |cause: String| {
-        let remedy =
-            "name a table of bars, quotes, trades or funding, or say what its columns are: --columns time=…,close=…";
+        let remedy = "name a table of bars, quotes, trades or funding, or say what its columns are when it is taken in: \
+             launcher data import FILE --as VENUE/MARKET/SYMBOL --columns time=…,close=…";
         CatalogueError::layout(path, cause, remedy)
     };
     let is_data =

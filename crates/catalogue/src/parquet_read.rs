@@ -47,7 +47,8 @@ fn read_rows(path: &Path, file: File, options: &ReadOptions) -> Result<Raw, Cata
         CatalogueError::layout(
             path,
             cause,
-            "name a table of bars, quotes, trades or funding, or say what its columns are: --columns time=…,close=…",
+            "name a table of bars, quotes, trades or funding, or say what its columns are when it is taken in: \
+             launcher data import FILE --as VENUE/MARKET/SYMBOL --columns time=…,close=…",
         )
     })?;
     // Rounded values, or bars of another length on purpose, are not those that were written.
@@ -72,7 +73,7 @@ fn read_rows(path: &Path, file: File, options: &ReadOptions) -> Result<Raw, Cata
                 path: path.into(),
                 place: Place::Row(before + at as u64 + 1),
                 cause,
-                remedy: "export it again with decimals, or round on purpose: --price-scale, --quantity-scale",
+                remedy: "export it again with decimals, or round on purpose when it is taken in: launcher data import … --price-scale, --quantity-scale",
             })?;
         }
     }

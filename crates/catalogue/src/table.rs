@@ -137,8 +137,9 @@ impl Table {
             Kind::Bars => {
                 let interval = match options.interval {
                     Some(interval) => interval,
-                    None => interval_of(&self.ts)
-                        .map_err(|cause| CatalogueError::layout(path, cause, "say how long a bar is: --interval 1m"))?,
+                    None => {
+                        interval_of(&self.ts).map_err(|(cause, remedy)| CatalogueError::layout(path, cause, remedy))?
+                    }
                 };
                 if layout.time_is_close {
                     to_open(&mut self.ts, interval, path)?;
@@ -195,11 +196,15 @@ fn to_open(ts: &mut [u64], interval: Interval, path: &Path) -> Result<(), Catalo
     Ok(())
 }
 
+/// What helps where rows do not tell the length of bars.
+const SAY_INTERVAL: &str =
+    "say how long a bar is when it is taken in: launcher data import FILE --as VENUE/MARKET/SYMBOL --interval 1m";
+
 /// Rows that are looked at to tell the interval.
 const INTERVAL_SAMPLE: usize = 10_000;
 
 /// The length of bars: the most frequent distance of neighbouring rows.
-pub(crate) fn interval_of(ts: &[u64]) -> Result<Interval, String> {
+pub(crate) fn interval_of(ts: &[u64]) -> Result<Interval, (String, &'static str)> {
     const DAY_S: u64 = 86_400;
     let mut counts = BTreeMap::<u64, usize>::new();
     for (earlier, later) in ts.iter().zip(ts.iter().skip(1)).take(INTERVAL_SAMPLE) {
@@ -210,7 +215,13 @@ pub(crate) fn interval_of(ts: &[u64]) -> Result<Interval, String> {
     }
     let Some((distance, _)) = counts.iter().max_by_key(|(distance, count)| (**count, std::cmp::Reverse(**distance)))
     else {
-        return Err("a single time does not tell how long a bar is".into());
+        return Err(match ts {
+            [first, .., last] if last < first => {
+                let cause = "its rows are out of order: none is later than the one before it".to_owned();
+                (cause, "put it in order: launcher data import FILE --as VENUE/MARKET/SYMBOL --interval 1m")
+            }
+            _ => ("a single time does not tell how long a bar is".to_owned(), SAY_INTERVAL),
+        });
     };
     let seconds = distance / 1_000_000_000;
     let is_whole = distance % 1_000_000_000 == 0;
@@ -224,5 +235,7 @@ pub(crate) fn interval_of(ts: &[u64]) -> Result<Interval, String> {
             .or_else(|| u32::try_from(s).ok().map(Interval::Seconds))
             .filter(|it| it.to_string().parse() == Ok(*it)),
     };
-    known.ok_or_else(|| format!("most rows are {} s apart, which is no bar length", *distance as f64 / 1e9))
+    known.ok_or_else(|| {
+        (format!("most rows are {} s apart, which is no bar length", *distance as f64 / 1e9), SAY_INTERVAL)
+    })
 }

@@ -9,7 +9,8 @@ pub use args::{CheckArgs, DataArgs, DataVerb, ExportArgs, FillWord, ImportArgs, 
 use crate::cli::{Common, RunArgs};
 use crate::config;
 use crate::error::LaunchError;
-use crate::out;
+use crate::interrupt::interruptible;
+use crate::{out, outputs};
 use keel_catalogue::{
     Catalogue, CatalogueError, Dataset, OnConflict, ReadOptions, SeriesKey, SeriesKind, Span, TimeMeans, Written,
     fill_forward, put_in_order, read_raw, read_with, time_from_text, time_to_text, write_file,
@@ -19,16 +20,26 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Carries out the verb.
-pub fn run(common: &Common, args: &DataArgs) -> Result<ExitStatus, LaunchError> {
-    let layers = config::load_layers(common, &RunArgs::default())?;
+pub fn run(common: Common, args: DataArgs) -> Result<ExitStatus, LaunchError> {
+    let layers = config::load_layers(&common, &RunArgs::default())?;
     let data_dir = layers.to_raw()?.run.data_dir;
     let catalogue = Catalogue::of_data_dir(Path::new(&data_dir));
-    match &args.what {
-        DataVerb::List => list(common, &catalogue),
-        DataVerb::Check(args) => check::check(common, &catalogue, args),
-        DataVerb::Import(args) => import(common, &catalogue, args),
-        DataVerb::Export(args) => export(common, &catalogue, args),
+    if let DataVerb::Export(args) = &args.what {
+        guard_export(args)?;
+        // Under a lifecycle of its own.
+        if args.fill == FillWord::Fetch {
+            let status = fetch(&common, &catalogue, args)?;
+            if status != ExitStatus::Clean {
+                return Ok(status);
+            }
+        }
     }
+    interruptible(move || match &args.what {
+        DataVerb::List => list(&common, &catalogue),
+        DataVerb::Check(args) => check::check(&common, &catalogue, args),
+        DataVerb::Import(args) => import(&common, &catalogue, args),
+        DataVerb::Export(args) => export(&common, &catalogue, args),
+    })
 }
 
 fn failed(error: CatalogueError) -> LaunchError {
@@ -181,27 +192,35 @@ fn instant(flag: &str, text: Option<&str>, otherwise: u64) -> Result<u64, Launch
     })
 }
 
-fn export(common: &Common, catalogue: &Catalogue, args: &ExportArgs) -> Result<ExitStatus, LaunchError> {
+/// The times that `data export` was asked for.
+fn span_of(args: &ExportArgs) -> Result<Span, LaunchError> {
     let span = Span::new(instant("--from", args.from.as_deref(), 0)?, instant("--to", args.to.as_deref(), u64::MAX)?);
     if span.from_ns >= span.to_ns {
         return Err(LaunchError::Usage("--from is not before --to; exchange them".into()));
     }
+    Ok(span)
+}
+
+/// What it would write over, before anything is read.
+fn guard_export(args: &ExportArgs) -> Result<(), LaunchError> {
+    outputs::refuse_inputs([Path::new(&args.series)], "--out", &args.out)
+}
+
+fn fetch(common: &Common, catalogue: &Catalogue, args: &ExportArgs) -> Result<ExitStatus, LaunchError> {
+    if Path::new(&args.series).is_file() {
+        return Err(LaunchError::Usage("--fill fetch is for series of the catalogue; import the file first".into()));
+    }
+    let key: SeriesKey = args.series.parse().map_err(failed)?;
+    crate::download::fill_in(common, catalogue, &key, span_of(args)?)
+}
+
+fn export(common: &Common, catalogue: &Catalogue, args: &ExportArgs) -> Result<ExitStatus, LaunchError> {
+    let span = span_of(args)?;
     let file = Path::new(&args.series);
     let mut data = if file.is_file() {
-        if args.fill == FillWord::Fetch {
-            return Err(LaunchError::Usage(
-                "--fill fetch is for series of the catalogue; import the file first".into(),
-            ));
-        }
         read_with(file, &ReadOptions::default()).map_err(failed)?
     } else {
         let key: SeriesKey = args.series.parse().map_err(failed)?;
-        if args.fill == FillWord::Fetch {
-            let status = crate::download::fill_in(common, catalogue, &key, span)?;
-            if status != ExitStatus::Clean {
-                return Ok(status);
-            }
-        }
         catalogue.read(&key, span).map_err(failed)?
     };
     let mut filled = 0;
@@ -214,21 +233,48 @@ fn export(common: &Common, catalogue: &Catalogue, args: &ExportArgs) -> Result<E
         filled = fill_forward(bars).map_err(failed)?;
     }
     if data.is_empty() {
-        let cause = format!("{} has no rows in {span}; see what is there with: launcher data list", args.series);
+        let has_limits = args.from.is_some() || args.to.is_some();
+        let within = if has_limits { format!(" {}", limits(args)) } else { String::new() };
+        let cause = format!("{} has no rows{within}; see what is there with: launcher data list", args.series);
         return Err(LaunchError::refused("data", cause));
     }
     if args.out.exists() && !args.force {
         let cause = format!("{} is there already; name another file, or replace it with --force", args.out.display());
         return Err(LaunchError::refused("data", cause));
     }
+    let missing = bars_missing(&data);
     let rows = write_file(&args.out, data).map_err(failed)?;
+    if let Some(count) = missing.filter(|count| args.fill == FillWord::Fetch && *count > 0) {
+        out::note(&format!(
+            "warning: {} still misses {count} bars, which the source does not have either; `launcher data check` tells which",
+            args.series
+        ));
+    }
     if common.json {
         let out = args.out.display().to_string();
-        out::line(&json!({ "series": args.series, "file": out, "rows": rows, "rows_filled": filled }).to_string());
+        let object = json!({
+            "series": args.series, "file": out, "rows": rows, "rows_filled": filled, "bars_missing": missing,
+        });
+        out::line(&object.to_string());
     } else {
         out::line(&format!("wrote {rows} rows to {}{}", args.out.display(), filled_words(filled)));
     }
     Ok(ExitStatus::Clean)
+}
+
+/// The limits that were given, in words.
+fn limits(args: &ExportArgs) -> String {
+    let word = |name: &str, value: Option<&str>| value.map(|value| format!("{name} {value}"));
+    let both = [word("from", args.from.as_deref()), word("to", args.to.as_deref())];
+    both.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Bars that lack between the first and the last; `None` where there is no telling.
+fn bars_missing(data: &Dataset) -> Option<u64> {
+    let Dataset::Bars(bars) = data else { return None };
+    let length = bars.interval.length_ns()?;
+    let pairs = bars.ts_open_ns.iter().zip(bars.ts_open_ns.iter().skip(1));
+    Some(pairs.map(|(open, next)| (next.saturating_sub(*open) / length).saturating_sub(1)).sum())
 }
 
 fn filled_words(filled: u64) -> String {

@@ -283,14 +283,20 @@ fn show_export(folder: &Path, args: &ExportArgs) -> Result<ExitStatus, LaunchErr
             Ok(_) => Ok(ExitStatus::Clean),
         };
     };
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
-    let file = file.map_err(|source| LaunchError::Io {
+    let refused = |source| LaunchError::Io {
         what: "write the export to",
         path: path.clone(),
         source,
         remedy: "name a new file in a folder of yours; existing files are never overwritten".into(),
-    })?;
-    let count = export(folder, format, until, &mut BufWriter::with_capacity(1 << 16, file)).map_err(failed)?;
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(refused(std::io::Error::from(std::io::ErrorKind::AlreadyExists)));
+    }
+    let (half, file) = keel_catalogue::HalfFile::create(path).map_err(refused)?;
+    let mut buffered = BufWriter::with_capacity(1 << 16, file);
+    let count = export(folder, format, until, &mut buffered).map_err(failed)?;
+    let file = buffered.into_inner().map_err(|error| refused(error.into_error()))?;
+    file.sync_all().and_then(|()| half.put(path)).map_err(refused)?;
     out::note(&format!("wrote {count} records to {}", path.display()));
     Ok(ExitStatus::Clean)
 }

@@ -13,6 +13,8 @@ pub mod doctor;
 pub mod download;
 pub mod error;
 pub mod health;
+/// Verbs that end at once.
+mod interrupt;
 /// Looking at a journal, and the way out of a damaged one.
 pub mod journal;
 /// The strategies that can be run, with what can be set.
@@ -24,6 +26,8 @@ pub mod lookahead;
 /// A crate of the user's own.
 pub mod new_strategy;
 pub mod out;
+/// What may be written over.
+mod outputs;
 pub mod plot;
 pub mod record;
 pub mod recording;

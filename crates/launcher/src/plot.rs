@@ -6,6 +6,7 @@ use crate::backtest::setup::DataArg;
 use crate::cli::Common;
 use crate::error::LaunchError;
 use crate::out;
+use crate::outputs::{self, Output, OutputKind};
 use crate::report::{market, read_saved, replace};
 use clap::Args;
 use indicators::Indicator;
@@ -20,9 +21,12 @@ pub struct PlotArgs {
     /// A run that `backtest --out` saved
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Where to write [default: FILE with the ending .plot.html]
+    /// Where to write [default: FILE with the ending .plot.html]; replaces an earlier page, nothing else without --force
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Replace whatever file is there
+    #[arg(long)]
+    pub force: bool,
     /// Market data [default: the files that the run names]
     #[arg(long, value_name = "[SYMBOL=]FILE", value_parser = DataArg::parse)]
     pub data: Vec<DataArg>,
@@ -48,29 +52,52 @@ pub fn plot(common: &Common, args: &PlotArgs) -> Result<ExitStatus, LaunchError>
     if from >= to {
         return Err(LaunchError::Usage("--from is not before --to; swap them".into()));
     }
+    let path = args.out.clone().unwrap_or_else(|| args.file.with_extension("plot.html"));
+    let inputs = std::iter::once(&args.file).chain(args.data.iter().map(|one| &one.file)).chain(&common.config);
+    let page = Output { flag: "--out", path: &path, kind: OutputKind::Page };
+    outputs::check(inputs.map(PathBuf::as_path), &[page], args.force)?;
     let saved = read_saved(&args.file)?;
+    let markets = market::paths(&saved.markets, &args.file);
+    outputs::refuse_inputs(markets.iter().map(PathBuf::as_path), "--out", &path)?;
     let mut run = saved.run;
     run.prices = market::load(&args.data, &saved.markets, &args.file)?;
     for prices in &mut run.prices {
         // Before the cut, so that an indicator is warm where the chart begins.
         prices.lines = indicators::lines(&args.indicators, &prices.bars)?;
     }
+    let (first, last) = (
+        run.prices.iter().filter_map(|prices| prices.bars.first()).map(|bar| bar.ts_ns).min(),
+        run.prices.iter().filter_map(|prices| prices.bars.last()).map(|bar| bar.ts_ns).max(),
+    );
     cut(&mut run, from, to);
     if run.prices.is_empty() {
-        return Err(LaunchError::refused(
-            "plot",
-            format!(
-                "{} has no market data from then to then; name the data with --data SYMBOL=FILE",
-                args.file.display()
+        let at = |ns: i64| keel_catalogue::time_to_text(u64::try_from(ns).unwrap_or(0));
+        let cause = match (first, last) {
+            (Some(first), Some(last)) => format!(
+                "the market data of {} is from {} to {}, and none of it is {}; choose --from and --to within it",
+                args.file.display(),
+                at(first),
+                at(last),
+                span_words(args.from.map(at), args.to.map(at)),
             ),
-        ));
+            _ => format!("{} has no market data; name it with --data SYMBOL=FILE", args.file.display()),
+        };
+        return Err(LaunchError::refused("plot", cause));
     }
     let report = Report::of_run(run, keel_report::PERIODS_PER_YEAR);
-    let path = args.out.clone().unwrap_or_else(|| args.file.with_extension("plot.html"));
     replace(&path, |file| file.write_all(keel_report::plot_html(&report).as_bytes()))?;
     let shown = path.display().to_string();
     out::line(&if common.json { serde_json::json!({ "file": shown }).to_string() } else { shown });
     Ok(ExitStatus::Clean)
+}
+
+fn span_words(from: Option<String>, to: Option<String>) -> String {
+    match (from, to) {
+        (Some(from), Some(to)) => format!("from {from} to {to}"),
+        (Some(from), None) => format!("from {from} on"),
+        (None, Some(to)) => format!("up to {to}"),
+        (None, None) => "shown".to_owned(),
+    }
 }
 
 /// Leaves what is between two times; the account begins with what it had then.

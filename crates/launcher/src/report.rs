@@ -5,12 +5,13 @@ mod from_backtest;
 mod from_database;
 pub(crate) mod market;
 
-pub use from_backtest::{Kept, keep};
+pub use from_backtest::{Kept, guard as guard_kept, keep};
 
 use crate::backtest::setup::DataArg;
 use crate::cli::Common;
 use crate::error::LaunchError;
 use crate::out;
+use crate::outputs::{self, Output, OutputKind};
 use clap::Args;
 use keel_lifecycle::ExitStatus;
 use keel_report::{DailyReturns, Report, SavedRun, to_json, to_table, to_text};
@@ -29,9 +30,12 @@ pub struct ReportArgs {
     /// Days a year: 365 where markets never close, 252 for stocks
     #[arg(long, value_name = "DAYS", default_value_t = keel_report::PERIODS_PER_YEAR, value_parser = clap::value_parser!(u32).range(1..=366))]
     pub periods: u32,
-    /// Also write one HTML file with charts that needs nothing else
+    /// Also write one HTML file with charts that needs nothing else; replaces an earlier page, nothing else without --force
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Replace whatever file is there
+    #[arg(long)]
+    pub force: bool,
     /// Market data for the charts of prices [default: the files that the run names]
     #[arg(long, value_name = "[SYMBOL=]FILE", value_parser = DataArg::parse, conflicts_with = "returns")]
     pub data: Vec<DataArg>,
@@ -50,12 +54,20 @@ fn balance(text: &str) -> Result<f64, String> {
 
 /// Works out what was asked for and prints it.
 pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitStatus, LaunchError> {
+    guard(common, args)?;
     if let Some(path) = &args.returns {
         return of_returns(common, args, path);
     }
     let mut run = match &args.file {
         Some(path) => {
             let saved = read_saved(path)?;
+            if let Some(page) = &args.html {
+                outputs::refuse_inputs(
+                    market::paths(&saved.markets, path).iter().map(PathBuf::as_path),
+                    "--html",
+                    page,
+                )?;
+            }
             let mut run = saved.run;
             run.prices = market::load(&args.data, &saved.markets, path)?;
             run
@@ -71,6 +83,15 @@ pub fn report(common: &Common, args: &ReportArgs) -> Result<ExitStatus, LaunchEr
         write_page(path, &keel_report::to_html(&report))?;
     }
     Ok(ExitStatus::Clean)
+}
+
+/// Looks at what the page would replace before anything is read.
+fn guard(common: &Common, args: &ReportArgs) -> Result<(), LaunchError> {
+    let Some(path) = &args.html else { return Ok(()) };
+    let data = args.data.iter().map(|one| &one.file);
+    let inputs = args.file.iter().chain(&args.returns).chain(data).chain(&common.config);
+    let page = Output { flag: "--html", path, kind: OutputKind::Page };
+    outputs::check(inputs.map(PathBuf::as_path), &[page], args.force)
 }
 
 /// Prints a report the way that was asked for.
@@ -155,22 +176,9 @@ pub(crate) fn replace(
         source,
         remedy: "name a file in a folder of yours with room".into(),
     };
-    let mut name = path.file_name().map(std::ffi::OsStr::to_os_string).unwrap_or_default();
-    if name.is_empty() {
-        return Err(io(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-    }
-    name.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(name);
-    let written = std::fs::File::create(&part).and_then(|file| {
-        let mut buffered = std::io::BufWriter::new(&file);
-        write(&mut buffered)?;
-        buffered.flush()?;
-        file.sync_all()
-    });
-    let placed = written.and_then(|()| std::fs::rename(&part, path));
-    if placed.is_err() {
-        // What is left of a failed try is of no use to anybody.
-        drop(std::fs::remove_file(&part));
-    }
-    placed.map_err(io)
+    let (half, file) = keel_catalogue::HalfFile::create(path).map_err(io)?;
+    let mut buffered = std::io::BufWriter::new(&file);
+    // What is left of a failed try is taken away with `half`.
+    let written = write(&mut buffered).and_then(|()| buffered.flush()).and_then(|()| file.sync_all());
+    written.and_then(|()| half.put(path)).map_err(io)
 }

@@ -4,6 +4,8 @@ use crate::cli::{Cli, Common, NewConfigArgs, RunArgs, Verb};
 use crate::config::{self, text};
 use crate::control;
 use crate::error::LaunchError;
+use crate::interrupt::interruptible;
+use crate::journal::JournalVerb;
 use crate::out;
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use keel_control::Ask;
@@ -110,16 +112,16 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::NewConfig(_)) if common.json => {
             Err(LaunchError::Usage("--json means nothing to `new-config`, which writes TOML; leave it out".into()))
         }
-        Some(Verb::Backtest(args)) => crate::backtest::backtest(&common, &args),
+        Some(Verb::Backtest(args)) => interruptible(move || crate::backtest::backtest(&common, &args)),
         Some(Verb::Sweep(args)) => crate::sweep::sweep(&common, &args),
         Some(Verb::DownloadData(args)) => crate::download::download(&common, &args),
-        Some(Verb::LookaheadCheck(args)) => crate::lookahead::check(&common, &args),
+        Some(Verb::LookaheadCheck(args)) => interruptible(move || crate::lookahead::check(&common, &args)),
         Some(Verb::Run(args)) => crate::run::run(&common, &args.or(run).dry_run_is_paper()?),
         Some(Verb::Venue(args)) => crate::run::venue::serve(&common, &args),
         Some(Verb::Check(args)) => crate::run::ask::check(&common, &args.or(run)),
         Some(Verb::ListMarkets(args)) => crate::run::ask::list_markets(&common, &args),
         Some(Verb::ShowConfig(args)) => show_config(&common, &args.or(run)),
-        Some(Verb::Data(args)) => crate::data::run(&common, &args),
+        Some(Verb::Data(args)) => crate::data::run(common, args),
         Some(Verb::Record(args)) => crate::record::record(&common, &args),
         Some(Verb::NewConfig(args)) => new_config(&args),
         Some(Verb::Arm(args)) => control::arm::arm(&common, &args.or(run)),
@@ -140,15 +142,17 @@ pub fn dispatch(cli: Cli) -> Result<ExitStatus, LaunchError> {
         Some(Verb::Rearm(args)) => control::rearm(&common, &args),
         Some(Verb::Release(args)) => control::release(&common, &args),
         Some(Verb::Settle(args)) => control::settle(&common, &args),
-        Some(Verb::Journal(args)) => crate::journal::run(&common, &args),
+        // Its copy is the way out of a damaged journal: it is made to the end.
+        Some(Verb::Journal(args)) if matches!(args.verb, JournalVerb::Repair(_)) => crate::journal::run(&common, &args),
+        Some(Verb::Journal(args)) => interruptible(move || crate::journal::run(&common, &args)),
         Some(Verb::ListExchanges) => list_exchanges(&common),
         Some(Verb::ListTimeframes) => list_timeframes(&common),
-        Some(Verb::Report(args)) => crate::report::report(&common, &args),
-        Some(Verb::Plot(args)) => crate::plot::plot(&common, &args),
+        Some(Verb::Report(args)) => interruptible(move || crate::report::report(&common, &args)),
+        Some(Verb::Plot(args)) => interruptible(move || crate::plot::plot(&common, &args)),
         Some(Verb::ListStrategies) => crate::list_strategies::run(&common),
         Some(Verb::NewStrategy(args)) => crate::new_strategy::run(&common, &args),
-        Some(Verb::ShowTrades(args)) => crate::database::show_trades(&common, &args),
-        Some(Verb::Database(args)) => crate::database::database(&common, &args),
+        Some(Verb::ShowTrades(args)) => interruptible(move || crate::database::show_trades(&common, &args)),
+        Some(Verb::Database(args)) => interruptible(move || crate::database::database(&common, &args)),
     }
 }
 

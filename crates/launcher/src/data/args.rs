@@ -94,7 +94,7 @@ pub struct ExportArgs {
     /// What is done about missing bars
     #[arg(long, value_enum, value_name = "WAY", default_value_t = FillWord::None)]
     pub fill: FillWord,
-    /// Replace a file that is there
+    /// Replace a file that is there; what is exported is never replaced
     #[arg(long)]
     pub force: bool,
 }
