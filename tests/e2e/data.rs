@@ -56,7 +56,10 @@ fn what_cannot_be_is_named_and_ends_with_1() {
     let launcher = Launcher::new();
     let bad = launcher.file("bad.csv", BARS.replace("42331.54", "1"));
     let nan = launcher.file("nan.csv", BARS.replace("42331.54", "NaN"));
-    let (bad, nan) = (bad.to_str().unwrap(), nan.to_str().unwrap());
+    let mut lines: Vec<&str> = BARS.lines().collect();
+    lines[1..].reverse();
+    let back = launcher.file("back.csv", lines.join("\n"));
+    let (bad, nan, back) = (bad.to_str().unwrap(), nan.to_str().unwrap(), back.to_str().unwrap());
     for (arguments, wanted) in [
         (vec!["data", "check", "none.csv"], "none.csv"),
         (vec!["data", "check"], "holds nothing"),
@@ -65,7 +68,9 @@ fn what_cannot_be_is_named_and_ends_with_1() {
         (vec!["data", "import", nan, "--as", "a/b/c"], "nan.csv, line 4: a value is no number"),
         (vec!["data", "import", nan, "--as", "abc"], "nan.csv, line 4"),
         (vec!["data", "import", bad], "--as"),
-        (vec!["data", "export", "a/b/c/1m", "--out", "x.csv"], "has no rows"),
+        (vec!["data", "export", "a/b/c/1m", "--out", "x.csv"], "a/b/c/1m has no rows; see"),
+        (vec!["backtest", "--data", back], "back.csv: its rows are out of order"),
+        (vec!["backtest", "--data", back], "launcher data import"),
         (
             vec!["data", "export", "a/b/c/1m", "--out", "x.csv", "--from", "2024-02-01", "--to", "2024-01-01"],
             "exchange them",

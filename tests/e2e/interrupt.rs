@@ -13,8 +13,12 @@ fn launcher(bars: u64) -> Launcher {
     let mut text = "ts_ns,open,high,low,close,volume\n".to_owned();
     for at in 1..=bars {
         let price = 30_000 + (at % 97) * 3;
-        writeln!(text, "{},{price}.00,{price}.50,{price}.00,{price}.25,12.345", (1_577_836_800 + 60 * at) * 1_000_000_000)
-            .unwrap();
+        writeln!(
+            text,
+            "{},{price}.00,{price}.50,{price}.00,{price}.25,12.345",
+            (1_577_836_800 + 60 * at) * 1_000_000_000
+        )
+        .unwrap();
     }
     launcher.file("bars.csv", text);
     launcher

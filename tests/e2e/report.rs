@@ -168,7 +168,7 @@ fn a_run_that_cannot_be_read_or_drawn_is_refused_with_a_remedy() {
         (vec!["plot", "run.json", "--indicators", "magic:3"], "there are ema:20"),
         (vec!["plot", "run.json", "--from", "yesterday"], "is no time"),
         (vec!["plot", "run.json", "--from", "2024-02-01", "--to", "2024-01-01"], "--from is not before --to"),
-        (vec!["plot", "run.json", "--from", "2030-01-01"], "no market data"),
+        (vec!["plot", "run.json", "--from", "2030-01-01"], "none of it is from 2030-01-01"),
         (vec!["plot", "run.json", "--out", "no/such/folder.html"], "cannot write"),
         (vec!["report", "run.json", "--data", "none.csv"], "none.csv"),
         (vec!["report", "run.json", "--start-balance", "5"], "cannot be used with"),

@@ -125,6 +125,13 @@ fn an_account_that_the_venue_closes_counts_alike_on_both_levels_and_in_the_backt
 }
 
 #[test]
+fn nothing_shown_and_nothing_verified_are_told_as_such() {
+    let more = [&RANGES[..], &["--best", "0", "--verify", "0"]].concat();
+    let text = launcher(500).run(&arguments(&more)).expect_code(0).stdout;
+    assert!(text.contains("none is shown (--best 0)") && text.contains("not verified by the event engine"), "{text}");
+}
+
+#[test]
 fn the_same_sweep_on_both_levels_has_the_same_orders_everywhere() {
     let launcher = launcher(800);
     let orders = |level: &str| -> Vec<String> {

@@ -123,6 +123,9 @@ fn text(ended: &Ended) -> String {
     let (sweep, plan) = (&ended.sweep, ended.sweep.plan());
     let (done, target) = sweep.progress();
     let level = match plan.level {
+        keel_sweep::sweep::Level::Fast if ended.verified.is_empty() => {
+            "fast: kernel in double precision, not verified by the event engine"
+        }
         keel_sweep::sweep::Level::Fast => "fast: kernel in double precision, the best verified by the event engine",
         keel_sweep::sweep::Level::Exact => "exact: the event engine",
     };
@@ -201,13 +204,16 @@ fn window_text(ended: &Ended, at: usize) -> String {
         ),
     };
     let best = sweep.best(at, ended.best_count);
-    if best.is_empty() {
+    if ended.best_count == 0 {
+        text.push_str("none is shown (--best 0)\n");
+    } else if best.is_empty() {
         text.push_str(&format!("no trial has a value of [{}]: n/a\n", sweep.plan().objective.text()));
         return text;
+    } else {
+        let mut rows = vec![head(ended, true)];
+        rows.extend(best.iter().map(|trial: &Trial| cells(ended, Some(trial.point), &trial.outcome, true)));
+        text.push_str(&out::table(&rows));
     }
-    let mut rows = vec![head(ended, true)];
-    rows.extend(best.iter().map(|trial: &Trial| cells(ended, Some(trial.point), &trial.outcome, true)));
-    text.push_str(&out::table(&rows));
     if let Some(test) = sweep.test(at) {
         text.push_str("the first of them on its test part\n");
         text.push_str(&out::table(&[head(ended, false), cells(ended, None, test, false)]));
