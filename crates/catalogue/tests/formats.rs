@@ -182,7 +182,7 @@ fn options_say_what_a_file_does_not() {
         ..ReadOptions::default()
     };
     let refused = read_with(&path, &options).unwrap_err().to_string();
-    assert!(refused.contains("how long a bar is: --interval"), "{refused}");
+    assert!(refused.contains("--interval 1m"), "{refused}");
     options.interval = Some("1m".parse().unwrap());
     let Dataset::Bars(bars) = read_with(&path, &options).unwrap() else { panic!("not bars") };
     assert_eq!((bars.ts_open_ns[0], bars.open[0], bars.price_scale), (1_704_067_200_000_000_000, 100, 2));
