@@ -223,9 +223,8 @@ fn a_full_disk_is_told_as_one_and_nothing_of_the_piece_is_kept() {
     scene.run(&words).expect_code(0);
 }
 
-#[test]
-fn gaps_of_what_was_imported_are_fetched_when_it_is_exported() {
-    let scene = Scene::new();
+/// Imports two days of hours that lack ten, and exports them with `--fill fetch`.
+fn fetched(scene: &Scene) -> Ended {
     let from_ns = scene.day(60);
     let mut csv = "timestamp,open,high,low,close,volume\n".to_owned();
     for hour in (0..48).filter(|hour| !(10..20).contains(hour)) {
@@ -252,6 +251,21 @@ fn gaps_of_what_was_imported_are_fetched_when_it_is_exported() {
         "--json",
     ]);
     scene.point(&mut export);
-    let result = json(&Running::start(export).wait().expect_code(0));
-    assert_eq!(result["rows"], 48, "{result}");
+    Running::start(export).wait().expect_code(0)
+}
+
+#[test]
+fn gaps_of_what_was_imported_are_fetched_when_it_is_exported() {
+    let result = json(&fetched(&Scene::new()));
+    assert_eq!((result["rows"].as_u64(), result["bars_missing"].as_u64()), (Some(48), Some(0)), "{result}");
+}
+
+#[test]
+fn bars_that_the_source_does_not_have_either_are_counted() {
+    let mut scene = Scene::new();
+    // Listed in the middle of the gap.
+    scene.venue = FakeVenue::start(scene.now_ns, scene.day(60) + 15 * HOUR_NS);
+    let ended = fetched(&scene).expect_stderr("still misses 5 bars");
+    let result = json(&ended);
+    assert_eq!((result["rows"].as_u64(), result["bars_missing"].as_u64()), (Some(43), Some(5)), "{result}");
 }
