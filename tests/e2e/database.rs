@@ -190,7 +190,10 @@ fn a_database_that_is_not_ours_to_write_is_refused_before_anything_is_traded() {
     let path = file_of(&launcher);
     on_database(&path, async |database| {
         let mut connection = database.acquire("test").await.unwrap();
-        sqlx::query("UPDATE _sqlx_migrations SET version = 99 WHERE version = 1").execute(&mut *connection).await.unwrap();
+        sqlx::query("UPDATE _sqlx_migrations SET version = 99 WHERE version = 1")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
     });
     launcher.run(&["--paper", "--duration", "5"]).expect_code(1).expect_stderr("made by a newer program");
     std::fs::remove_file(&path).unwrap();

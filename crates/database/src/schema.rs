@@ -14,10 +14,9 @@ pub const SCHEMA_VERSION: i64 = 2;
 
 fn migrations(dialect: Dialect) -> Migrator {
     let (first, sweeps) = match dialect {
-        Dialect::Sqlite => (
-            include_str!("../migrations/sqlite/0001_first.sql"),
-            include_str!("../migrations/sqlite/0002_sweeps.sql"),
-        ),
+        Dialect::Sqlite => {
+            (include_str!("../migrations/sqlite/0001_first.sql"), include_str!("../migrations/sqlite/0002_sweeps.sql"))
+        }
         Dialect::Postgres => (
             include_str!("../migrations/postgres/0001_first.sql"),
             include_str!("../migrations/postgres/0002_sweeps.sql"),

@@ -8,9 +8,9 @@
 //! and takes no further order. What the account cannot pay is the venue's loss: positions that lose are then taken over at the
 //! prices at which nothing is left, so that the fills add up to what the account lost.
 
-use super::{Market, MatchingEngine};
 use super::ordering::Draft;
 use super::settle::{FillInt, fee_of};
+use super::{Market, MatchingEngine};
 use crate::reject::Reject;
 use crate::types::{AccountId, ClientId, ExpiryReason, OrderState};
 use keel_model::{FundingRate, InstrumentId, Notional, Price, Quantity, Side, Timestamp};
