@@ -125,7 +125,6 @@ fn whole(value: &Value) -> Option<u64> {
 
 /// The body is the verb's own fields, and `timeout_ms` if wanted.
 fn request_of(verb: &str, body: &[u8]) -> Result<Request, String> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
     let value: Value =
         serde_json::from_slice(body).map_err(|error| format!("the body is not a JSON object: {error}"))?;
     let Value::Object(mut fields) = value else { return Err("the body is not a JSON object".to_owned()) };
@@ -233,7 +232,7 @@ mod tests {
     #[test]
     fn actions_take_their_own_fields_and_nothing_else() {
         let ask = |verb: &str, body: &str| request_of(verb, body.as_bytes()).map(|it| it.ask);
-        assert_eq!(ask("pause", ""), Ok(Ask::Pause {}));
+        assert_eq!(ask("pause", "{}"), Ok(Ask::Pause {}));
         assert_eq!(ask("stop", "{}"), Ok(Ask::Stop { force: false }));
         assert_eq!(ask("pause", "{\"timeout_ms\":5.0}"), Ok(Ask::Pause {}));
         assert!(ask("pause", "{\"timeout_ms\":5.5}").is_err() && ask("pause", "{\"timeout_ms\":-1}").is_err());
@@ -244,6 +243,8 @@ mod tests {
         for (verb, body) in [
             ("pause", "{\"order\":\"x\"}"),
             ("cancel", "{}"),
+            ("pause", ""),
+            ("pause", " "),
             ("pause", "[]"),
             ("pause", "{"),
             ("pause", "{\"verb\":\"stop\"}"),

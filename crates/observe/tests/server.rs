@@ -151,6 +151,7 @@ fn x_08_every_route_with_every_kind_of_token() {
             Endpoint::Act("cancel") => "{\"order\":\"k1-1-1\"}",
             Endpoint::Act("release") => "{\"instrument\":\"BTCUSDT\"}",
             Endpoint::Act("rearm") => "{\"reason\":\"looked\"}",
+            Endpoint::Act(_) => "{}",
             _ => "",
         };
         let done = match route.endpoint {
