@@ -103,8 +103,13 @@ def work(browser):
     page.locator("#theme").click()
     check("the theme can be chosen", page.evaluate("document.documentElement.dataset.theme") == "dark")
     page.set_viewport_size({"width": 500, "height": 900})
-    page.wait_for_function("Math.abs(document.querySelector('#equity svg').getBoundingClientRect().width - document.querySelector('#equity').clientWidth) < 2")
-    check("charts follow the window", page.evaluate("document.querySelector('#equity svg').viewBox.baseVal.width") < 500)
+    # Charts are drawn anew a moment after the window has come to rest.
+    narrow = "document.querySelector('#equity svg').viewBox.baseVal.width < 500"
+    try:
+        page.wait_for_function(narrow, timeout=10_000)
+    except Exception:
+        pass
+    check("charts follow the window", page.evaluate(narrow))
     check("nothing in the console while working", not seen, str(seen))
     page.close()
 
