@@ -67,6 +67,20 @@ enum Pending {
     StopCancel,
 }
 
+/// Bars of the fast and of the slow average, and seconds of a bar, checked against each other.
+pub(crate) fn spans(settings: &Settings) -> Result<(usize, usize, u64), StrategyError> {
+    let (fast, slow) = (settings.count("fast_bars_count")?, settings.count("slow_bars_count")?);
+    if fast >= slow {
+        let cause = format!("fast_bars_count {fast} is not below slow_bars_count {slow}; swap or spread them");
+        return Err(settings.contradiction(cause));
+    }
+    let bar_s = settings.whole("bar_s")?;
+    if !86_400u64.is_multiple_of(bar_s) {
+        return Err(settings.contradiction(format!("bar_s {bar_s} does not divide a day; try 1, 5, 60 or 300")));
+    }
+    Ok((fast, slow, bar_s))
+}
+
 /// The moving-average cross.
 #[derive(Debug)]
 pub struct EmaCross {
@@ -93,15 +107,7 @@ pub struct EmaCross {
 impl EmaCross {
     /// Trades one instrument.
     pub fn new(instrument: InstrumentId, settings: &Settings) -> Result<Self, StrategyError> {
-        let (fast, slow) = (settings.count("fast_bars_count")?, settings.count("slow_bars_count")?);
-        if fast >= slow {
-            let cause = format!("fast_bars_count {fast} is not below slow_bars_count {slow}; swap or spread them");
-            return Err(settings.contradiction(cause));
-        }
-        let bar_s = settings.whole("bar_s")?;
-        if !86_400u64.is_multiple_of(bar_s) {
-            return Err(settings.contradiction(format!("bar_s {bar_s} does not divide a day; try 1, 5, 60 or 300")));
-        }
+        let (fast, slow, bar_s) = spans(settings)?;
         let average = |period| Ema::new(period).map_err(|error| settings.contradiction(error.to_string()));
         let stop_loss = settings.real("stop_loss_bps")? / 1e4;
         Ok(Self {

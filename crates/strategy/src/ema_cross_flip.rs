@@ -100,15 +100,7 @@ pub struct EmaCrossFlip {
 impl EmaCrossFlip {
     /// Trades one instrument.
     pub fn new(instrument: InstrumentId, settings: &Settings) -> Result<Self, StrategyError> {
-        let (fast, slow) = (settings.count("fast_bars_count")?, settings.count("slow_bars_count")?);
-        if fast >= slow {
-            let cause = format!("fast_bars_count {fast} is not below slow_bars_count {slow}; swap or spread them");
-            return Err(settings.contradiction(cause));
-        }
-        let bar_s = settings.whole("bar_s")?;
-        if !86_400u64.is_multiple_of(bar_s) {
-            return Err(settings.contradiction(format!("bar_s {bar_s} does not divide a day; try 1, 5, 60 or 300")));
-        }
+        let (fast, slow, bar_s) = crate::ema_cross::spans(settings)?;
         let quantity = settings.money("order_quantity_base")?.to_quantity().ok().filter(|it| it.is_positive());
         let warmup = match settings.whole("warmup_count")? {
             0 => slow as u64,
